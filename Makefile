@@ -1,0 +1,30 @@
+# What developers and .ci/run call; each target is one line of the README's or CONTRIBUTING's promises.
+SHARED ?= ../shared
+PYTHON ?= python3
+
+.PHONY: check fmt lint test doc shared end-to-end python bench
+
+check: fmt lint test doc
+
+fmt:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+test:
+	cargo test --release --workspace
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+# The tests that need the trained networks and images of $(SHARED).
+shared:
+	TQZ_SHARED=$(abspath $(SHARED)) cargo test --release --workspace shared_ -- --ignored
+
+# A real network through the whole program, its score checked with an independent scorer.
+end-to-end:
+	SHARED=$(abspath $(SHARED)) PYTHON=$(PYTHON) tools/end_to_end.sh
+
+bench:
+	cargo bench --workspace

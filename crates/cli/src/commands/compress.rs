@@ -1,0 +1,181 @@
+//! `tqz compress`: a trained ONNX network and calibration images → a small .tqz file.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+use tqz::{
+    CalibrationSpec, EncoderConfig, Metric, Progress, QuantizerSpec, RateTarget, Report, Source, TransformSpec,
+};
+use tqz_data::DataSet;
+use tqz_engine::EngineDevice;
+
+use crate::Common;
+use crate::data::{DataArgs, open};
+use crate::output::{Console, check_free, table, thousands, write_file};
+use crate::progress::Bars;
+
+/// Images per batch given to calibration.
+const BATCH: usize = 64;
+
+/// Arguments of `tqz compress`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Trained network
+    #[arg(value_name = "M.onnx")]
+    model: PathBuf,
+    /// Card of the calibration images (no labels are used)
+    #[arg(long, value_name = "CARD")]
+    calib: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// File to write (default: the network's name with .tqz)
+    #[arg(short, long, value_name = "M.tqz")]
+    output: Option<PathBuf>,
+    /// Basis in which weights are quantized
+    #[arg(long, value_enum, default_value_t = TransformName::Auto)]
+    transform: TransformName,
+    /// Weight of a bit against squared error (0: plain rounding)
+    #[arg(long, value_name = "L", default_value_t = QuantizerSpec::default().lambda)]
+    lambda: f64,
+    /// Do not feed quantization errors forward
+    #[arg(long)]
+    no_feedback: bool,
+    #[command(flatten)]
+    from: DataArgs,
+}
+
+/// How small: one of the three.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct TargetArgs {
+    /// Bits per weight of the whole file, at most
+    #[arg(long, value_name = "B")]
+    bits: Option<f64>,
+    /// Bytes of the file, at most
+    #[arg(long, value_name = "BYTES")]
+    size: Option<u64>,
+    /// Step constant c: every coefficient gets step² · sensitivity = c²
+    #[arg(long, value_name = "C")]
+    step: Option<f64>,
+}
+
+impl TargetArgs {
+    fn target(self) -> anyhow::Result<RateTarget> {
+        Ok(match (self.bits, self.size, self.step) {
+            (Some(bits), _, _) => RateTarget::BitsPerWeight(bits),
+            (_, Some(bytes), _) => RateTarget::Bytes(bytes),
+            (_, _, Some(step)) => RateTarget::Step(step),
+            _ => bail!("one of --bits, --size and --step is needed"),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TransformName {
+    Auto,
+    Identity,
+    Klt,
+    Elt,
+}
+
+impl From<TransformName> for TransformSpec {
+    fn from(name: TransformName) -> Self {
+        match name {
+            TransformName::Auto => Self::Auto,
+            TransformName::Identity => Self::Identity,
+            TransformName::Klt => Self::Klt,
+            TransformName::Elt => Self::Elt,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    output: String,
+    file_bytes: u64,
+    weights: u64,
+    bits_per_weight: f64,
+    original_bytes: u64,
+    calibration_images: u64,
+    seconds: f64,
+    report: Report,
+}
+
+pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let output = args.output.clone().unwrap_or_else(|| args.model.with_extension("tqz"));
+    check_free(&output, common.force)?;
+    let config = config(args)?;
+    config.check()?;
+    let device = EngineDevice::from_name(&common.device)?;
+    let source = Source::read(&args.model, &device)?;
+    let data = open(&args.calib, &args.from, common.seed)?;
+    let bars = Bars::new(console);
+    let statistics = calibrate(&source, &data, common.seed, &bars)
+        .with_context(|| format!("calibrating {} with {}", args.model.display(), args.calib.display()))?;
+    let (bytes, report) = tqz::compress(&source, &statistics, &config, &bars)?;
+    write_file(&output, &bytes, common.force)?;
+    for warning in &report.warnings {
+        console.note(0, &format!("warning: {warning}"));
+    }
+    let outcome = Outcome {
+        output: output.display().to_string(),
+        file_bytes: bytes.len() as u64,
+        weights: report.weights,
+        bits_per_weight: report.bits_per_weight,
+        original_bytes: std::fs::metadata(&args.model)?.len(),
+        calibration_images: statistics.images,
+        seconds: start.elapsed().as_secs_f64(),
+        report,
+    };
+    console.result(&outcome, || text(&outcome))
+}
+
+fn config(args: &Args) -> anyhow::Result<EncoderConfig> {
+    Ok(EncoderConfig {
+        target: args.target.target()?,
+        transform: args.transform.into(),
+        quantizer: QuantizerSpec {
+            feedback: !args.no_feedback,
+            lambda: args.lambda,
+        },
+        damping: None,
+    })
+}
+
+/// Statistics of the network on a data set.
+pub(crate) fn calibrate(
+    source: &Source,
+    data: &DataSet,
+    seed: u64,
+    progress: &dyn Progress,
+) -> anyhow::Result<tqz::Statistics> {
+    let spec = CalibrationSpec {
+        metric: Metric::Auto,
+        seed,
+        images: data.len(),
+    };
+    let mut calibration = source.calibration(spec);
+    progress.begin("calibrating", data.len() as u64);
+    for batch in data.batches(BATCH) {
+        calibration.add(&batch?.input.into_dyn(), progress)?;
+    }
+    progress.finish();
+    Ok(calibration.finish())
+}
+
+fn text(outcome: &Outcome) -> String {
+    format!(
+        "{}\n{}\n{}: {} bytes, {:.3} bits/weight, {:.1} times smaller than the original; {:.1} s",
+        super::layer_table(&outcome.report.layers),
+        super::share_table(&outcome.report.shares),
+        outcome.output,
+        thousands(outcome.file_bytes),
+        outcome.bits_per_weight,
+        outcome.original_bytes as f64 / outcome.file_bytes.max(1) as f64,
+        outcome.seconds
+    )
+}

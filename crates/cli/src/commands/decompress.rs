@@ -1,0 +1,51 @@
+//! `tqz decompress`: a .tqz file back to an ONNX network with the original names.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::Common;
+use crate::output::{Console, check_free, thousands};
+
+/// Arguments of `tqz decompress`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Compressed network
+    #[arg(value_name = "M.tqz")]
+    file: PathBuf,
+    /// Network to write
+    #[arg(short, long, value_name = "M.onnx")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    output: String,
+    file_bytes: u64,
+    weights: u64,
+    seconds: f64,
+}
+
+pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    check_free(&args.output, common.force)?;
+    let start = Instant::now();
+    let compressed = super::read_compressed(&args.file)?;
+    let model = compressed.to_model()?;
+    tqz_onnx::write_model(&args.output, &model)?;
+    let outcome = Outcome {
+        output: args.output.display().to_string(),
+        file_bytes: std::fs::metadata(&args.output)?.len(),
+        weights: compressed.weights(),
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    console.result(&outcome, || {
+        format!(
+            "{}: {} weights, {} bytes, {:.1} s",
+            outcome.output,
+            thousands(outcome.weights),
+            thousands(outcome.file_bytes),
+            outcome.seconds
+        )
+    })
+}

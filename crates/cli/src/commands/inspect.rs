@@ -1,0 +1,80 @@
+//! `tqz inspect`: the layers of an ONNX or .tqz file, and where a .tqz file's bytes are.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+use tqz::{LayerReport, Share, Source};
+use tqz_engine::EngineDevice;
+
+use crate::output::{Console, thousands};
+
+/// Arguments of `tqz inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Network (.onnx or .tqz)
+    model: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    model: String,
+    kind: &'static str,
+    file_bytes: u64,
+    weights: u64,
+    bits_per_weight: f64,
+    layers: Vec<LayerReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shares: Vec<Share>,
+}
+
+pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
+    let outcome = if super::starts_compressed(&args.model)? {
+        compressed(args)?
+    } else {
+        original(args)?
+    };
+    console.result(&outcome, || {
+        let mut text = super::layer_table(&outcome.layers);
+        if !outcome.shares.is_empty() {
+            text.push('\n');
+            text.push_str(&super::share_table(&outcome.shares));
+        }
+        format!(
+            "{text}\n{}: {} weights, {} bytes, {:.3} bits/weight",
+            outcome.model,
+            thousands(outcome.weights),
+            thousands(outcome.file_bytes),
+            outcome.bits_per_weight
+        )
+    })
+}
+
+fn compressed(args: &Args) -> anyhow::Result<Outcome> {
+    let compressed = super::read_compressed(&args.model)?;
+    let inspection = compressed.inspect().with_context(|| args.model.display().to_string())?;
+    Ok(outcome(args, "tqz", compressed.weights(), (inspection.layers, inspection.shares))?)
+}
+
+fn original(args: &Args) -> anyhow::Result<Outcome> {
+    let source = Source::read(&args.model, &EngineDevice::cpu())?;
+    Ok(outcome(args, "onnx", source.weight_count(), (source.layer_reports(), Vec::new()))?)
+}
+
+fn outcome(
+    args: &Args,
+    kind: &'static str,
+    weights: u64,
+    (layers, shares): (Vec<LayerReport>, Vec<Share>),
+) -> anyhow::Result<Outcome> {
+    let file_bytes = std::fs::metadata(&args.model)?.len();
+    Ok(Outcome {
+        model: args.model.display().to_string(),
+        kind,
+        file_bytes,
+        weights,
+        bits_per_weight: 8.0 * file_bytes as f64 / weights.max(1) as f64,
+        layers,
+        shares,
+    })
+}

@@ -1,0 +1,84 @@
+//! One file per subcommand: what was typed → library calls → a table or JSON. What several commands need is here.
+
+pub(crate) mod compress;
+pub(crate) mod decompress;
+pub(crate) mod demo;
+pub(crate) mod eval;
+pub(crate) mod inspect;
+
+use std::path::Path;
+
+use anyhow::Context;
+use tqz::{CompressedModel, LayerReport, Share};
+use tqz_engine::{EngineDevice, Network};
+
+use crate::output::{table, thousands};
+
+/// Whether a file is a `.tqz` file, by its first bytes.
+pub(crate) fn is_compressed(bytes: &[u8]) -> bool {
+    bytes.starts_with(&tqz_format::SIGNATURE[..4])
+}
+
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Reads and decodes a `.tqz` file.
+pub(crate) fn read_compressed(path: &Path) -> anyhow::Result<CompressedModel> {
+    CompressedModel::decode(&read(path)?).with_context(|| path.display().to_string())
+}
+
+/// Reads a network to run from an ONNX or a `.tqz` file.
+pub(crate) fn load_network(path: &Path, device: &EngineDevice) -> anyhow::Result<Network> {
+    let shown = || path.display().to_string();
+    let model = if starts_compressed(path)? {
+        read_compressed(path)?.to_model().with_context(shown)?
+    } else {
+        tqz_onnx::read_model(path)?
+    };
+    Network::from_model(&model, device).with_context(shown)
+}
+
+/// Whether the file at `path` begins like a `.tqz` file.
+pub(crate) fn starts_compressed(path: &Path) -> anyhow::Result<bool> {
+    use std::io::Read;
+    let shown = || format!("cannot read {}", path.display());
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).with_context(shown)?;
+    file.take(8).read_to_end(&mut start).with_context(shown)?;
+    Ok(is_compressed(&start))
+}
+
+/// A line per layer.
+pub(crate) fn layer_table(layers: &[LayerReport]) -> String {
+    let header = ["layer", "operator", "shape", "transform", "weights", "bits/weight", "zeros %", "rows"];
+    let optional = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
+    let rows = layers.iter().map(|layer| {
+        let shape: Vec<String> = layer.shape.iter().map(ToString::to_string).collect();
+        vec![
+            layer.name.clone(),
+            layer.op.clone(),
+            shape.join("×"),
+            optional(layer.transform.clone()),
+            thousands(layer.weights),
+            optional(layer.bits_per_weight.map(|b| format!("{b:.3}"))),
+            optional(layer.zeros_percent.map(|z| format!("{z:.1}"))),
+            optional(layer.rows_kept.map(|(kept, all)| format!("{kept}/{all}"))),
+        ]
+    });
+    table(&header, 4, rows.collect())
+}
+
+/// A line per part of the file.
+pub(crate) fn share_table(shares: &[Share]) -> String {
+    let total: u64 = shares.iter().map(|s| s.bytes).sum();
+    let rows = shares.iter().map(|share| {
+        vec![
+            share.part.clone(),
+            thousands(share.bytes),
+            format!("{:.1}", 100.0 * share.bytes as f64 / total.max(1) as f64),
+        ]
+    });
+    table(&["part", "bytes", "%"], 1, rows.collect())
+}

@@ -1,0 +1,88 @@
+//! The program `tqz`: parses what was typed, runs one command, and turns its outcome into text, JSON and an exit code
+//! (0 done, 2 wrong usage, 1 anything else).
+
+mod commands;
+mod data;
+mod output;
+mod page;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Console;
+
+/// Makes trained convolutional networks small by transform quantization.
+#[derive(Debug, Parser)]
+#[command(name = "tqz", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Print one JSON object on stdout instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    /// Worker threads (default: all cores); results do not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Seed of everything drawn at random
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Where the network runs: cpu, or what the program was built with
+    #[arg(long, global = true, value_name = "NAME", default_value = "cpu")]
+    device: String,
+    /// Overwrite existing output files
+    #[arg(long, global = true)]
+    force: bool,
+    /// Say more about what happens (twice: still more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// ONNX network → small .tqz file
+    Compress(commands::compress::Args),
+    /// .tqz file → ONNX network
+    Decompress(commands::decompress::Args),
+    /// Score a network, ONNX or .tqz, and compare it with a reference
+    Eval(commands::eval::Args),
+    /// Show the layers of an ONNX or .tqz file
+    Inspect(commands::inspect::Args),
+    /// Compress a small built-in network at three rates and plot the curve
+    Demo(commands::demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let console = Console::new(cli.common.json, cli.common.verbose);
+    match run(&cli, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli, console: &Console) -> anyhow::Result<()> {
+    if let Some(threads) = cli.common.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(usize::from(threads))
+            .build_global()?;
+    }
+    match &cli.command {
+        Command::Compress(args) => commands::compress::run(args, &cli.common, console),
+        Command::Decompress(args) => commands::decompress::run(args, &cli.common, console),
+        Command::Eval(args) => commands::eval::run(args, &cli.common, console),
+        Command::Inspect(args) => commands::inspect::run(args, console),
+        Command::Demo(args) => commands::demo::run(args, &cli.common, console),
+    }
+}

@@ -1,0 +1,146 @@
+//! The only room that writes to the terminal: tables and JSON to stdout, errors and notes to stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Where results and notes go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Console {
+    json: bool,
+    verbose: u8,
+}
+
+impl Console {
+    pub(crate) fn new(json: bool, verbose: u8) -> Self {
+        Self { json, verbose }
+    }
+
+    /// Prints `value` as JSON where JSON was asked for, else the text.
+    pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        let shown = if self.json {
+            serde_json::to_string_pretty(value)?
+        } else {
+            text()
+        };
+        match writeln!(std::io::stdout(), "{shown}") {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A remark for the user, on stderr; `level` 0 always, 1 with -v, 2 with -vv. Silent with --json.
+    pub(crate) fn note(&self, level: u8, text: &str) {
+        if !self.json && self.verbose >= level {
+            eprintln!("{text}");
+        }
+    }
+
+    /// An error with its causes, on stderr.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        eprintln!("error: {error:#}");
+    }
+
+    /// Whether progress bars may be drawn.
+    pub(crate) fn interactive(&self) -> bool {
+        std::io::stderr().is_terminal()
+    }
+}
+
+/// A table with right-aligned columns but the first ones.
+pub(crate) fn table(header: &[&str], left_columns: usize, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if index >= left_columns {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+/// `1234567` → `1,234,567`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Refuses to overwrite unless forced.
+pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
+    if path.exists() && !force {
+        bail!("{} exists; give --force to replace it or another name with -o", path.display());
+    }
+    Ok(())
+}
+
+/// Writes bytes to a temporary file beside `path` and renames it when complete.
+pub(crate) fn write_file(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
+    check_free(path, force)?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let shown = || format!("cannot write {}", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(shown)?;
+    file.write_all(bytes).with_context(shown)?;
+    file.as_file().sync_all().with_context(shown)?;
+    make_readable(&file).with_context(shown)?;
+    if force {
+        file.persist(path).map_err(|e| e.error).with_context(shown)?;
+    } else {
+        file.persist_noclobber(path).map_err(|e| e.error).with_context(shown)?;
+    }
+    Ok(())
+}
+
+/// Temporary files are private; outputs have the usual permissions.
+#[cfg(unix)]
+fn make_readable(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(thousands(7), "7");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(thousands(123_456), "123,456");
+    }
+
+    #[test]
+    fn existing_files_are_kept_unless_forced() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a");
+        write_file(&path, b"one", false).expect("written");
+        assert!(write_file(&path, b"two", false).is_err());
+        assert_eq!(std::fs::read(&path).expect("readable"), b"one");
+        write_file(&path, b"two", true).expect("replaced");
+        assert_eq!(std::fs::read(&path).expect("readable"), b"two");
+    }
+}

@@ -1,0 +1,107 @@
+//! Where tensors live: a device chosen by name among those compiled in.
+
+use burn::tensor::Device;
+
+use crate::error::EngineError;
+
+/// A place to compute: `cpu` always; others by cargo feature.
+#[derive(Debug, Clone)]
+pub struct EngineDevice {
+    inner: Device,
+    name: &'static str,
+}
+
+impl EngineDevice {
+    /// The CPU.
+    pub fn cpu() -> Self {
+        Self {
+            inner: Device::flex(),
+            name: "cpu",
+        }
+    }
+
+    /// The device called `name`: `cpu`, or with the cargo feature of the same name `cuda`, `rocm`,
+    /// `metal`, `vulkan` or `wgpu` (the first such device of the machine).
+    ///
+    /// # Errors
+    /// Any other name, or one whose feature is off; the message lists the names available.
+    pub fn from_name(name: &str) -> Result<Self, EngineError> {
+        match name {
+            "cpu" => Ok(Self::cpu()),
+            #[cfg(feature = "cuda")]
+            "cuda" => Ok(Self {
+                inner: Device::cuda(0usize),
+                name: "cuda",
+            }),
+            #[cfg(feature = "rocm")]
+            "rocm" => Ok(Self {
+                inner: Device::rocm(0usize),
+                name: "rocm",
+            }),
+            #[cfg(feature = "metal")]
+            "metal" => Ok(Self {
+                inner: Device::metal(burn::tensor::DeviceKind::DefaultDevice),
+                name: "metal",
+            }),
+            #[cfg(feature = "vulkan")]
+            "vulkan" => Ok(Self {
+                inner: Device::vulkan(burn::tensor::DeviceKind::DefaultDevice),
+                name: "vulkan",
+            }),
+            #[cfg(feature = "wgpu")]
+            "wgpu" => Ok(Self {
+                inner: Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+                name: "wgpu",
+            }),
+            _ => Err(EngineError::Device(format!(
+                "no device `{name}`; available: {} (others need the cargo feature of that name: \
+                 cuda, rocm, metal, vulkan, wgpu)",
+                Self::available().join(", ")
+            ))),
+        }
+    }
+
+    /// Names that [`EngineDevice::from_name`] takes in this build.
+    pub fn available() -> Vec<&'static str> {
+        let mut names = vec!["cpu"];
+        for (name, present) in [
+            ("cuda", cfg!(feature = "cuda")),
+            ("rocm", cfg!(feature = "rocm")),
+            ("metal", cfg!(feature = "metal")),
+            ("vulkan", cfg!(feature = "vulkan")),
+            ("wgpu", cfg!(feature = "wgpu")),
+        ] {
+            if present {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The name it was made from.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether tensors live in the machine's own memory.
+    pub fn is_cpu(&self) -> bool {
+        self.name == "cpu"
+    }
+
+    /// burn's handle, without autodiff.
+    pub fn burn(&self) -> &Device {
+        &self.inner
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_device_lists_what_is_available() {
+        let error = EngineDevice::from_name("abacus").unwrap_err().to_string();
+        assert!(error.contains("abacus") && error.contains("cpu"), "{error}");
+        assert!(EngineDevice::from_name("cpu").is_ok_and(|device| device.is_cpu()));
+    }
+}

@@ -1,0 +1,31 @@
+//! Runs ONNX graphs on burn tensors, forward and backward: weights by name, taps at any layer.
+//! Knows nothing of compression.
+
+/// The tensor library, for [`Network::run_tensors`] and what is done with its results.
+pub use burn;
+
+mod arithmetic;
+mod attributes;
+mod constant;
+mod convolve;
+mod device;
+mod error;
+mod graph;
+mod ints;
+mod layer;
+mod limits;
+mod network;
+mod ops;
+mod real;
+mod run;
+mod tap;
+mod value;
+
+pub use device::EngineDevice;
+pub use error::EngineError;
+pub use ints::ElementType;
+pub use layer::{BatchNorm, Layer, LayerOp, Side};
+pub use limits::{MAX_CONSTANT_ELEMENTS, MAX_ELEMENTS, MAX_FUNCTION_DEPTH, MAX_NODES, MAX_RANK};
+pub use network::{Dim, Network, Port};
+pub use real::Real;
+pub use tap::{Cotangent, Observed, TapRequest, Tapped};

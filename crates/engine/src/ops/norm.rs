@@ -1,0 +1,337 @@
+//! Normalizations: BatchNormalization (inference), InstanceNormalization, LayerNormalization,
+//! RMSNormalization, GroupNormalization, LRN.
+
+use burn::tensor::Tensor;
+
+use super::{Entry, Inputs, NEWEST_OPSET, NodeSpec, Operator, Registry, axes};
+use crate::arithmetic::{Binary, binary};
+use crate::error::{OpResult, invalid, unsupported};
+use crate::real::{Real, SliceRange};
+use crate::value::Value;
+
+pub(super) fn register(registry: &mut Registry) {
+    let mut add = |op, inputs, outputs, since, build: super::Builder| {
+        let opsets = (since, NEWEST_OPSET);
+        let entry = Entry {
+            inputs,
+            outputs,
+            opsets,
+            build,
+        };
+        registry.add(op, entry);
+    };
+    add("BatchNormalization", (5, 5), 5, 7, batch_norm);
+    add("InstanceNormalization", (3, 3), 1, 6, instance_norm);
+    add("LayerNormalization", (2, 3), 3, 17, layer_norm);
+    add("RMSNormalization", (2, 2), 1, 23, layer_norm);
+    add("GroupNormalization", (3, 3), 1, 18, group_norm);
+    add("LRN", (1, 1), 1, 1, lrn);
+}
+
+/// ONNX's epsilon of every normalization.
+const EPSILON: f32 = 1e-5;
+
+/// scale·(x - mean)/√(var + epsilon) + bias per channel, with stored mean and variance.
+#[derive(Debug)]
+struct BatchNormalization {
+    epsilon: f32,
+}
+
+fn batch_norm(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
+    spec.attributes.ignore("momentum");
+    if spec.opset < 9 && !spec.attributes.flag("spatial", true)? {
+        return Err(unsupported(
+            "statistics per activation (`spatial` 0); per channel is supported",
+        ));
+    }
+    if spec.opset >= 14 && spec.attributes.flag("training_mode", false)? {
+        return Err(unsupported(
+            "`training_mode` 1; stored statistics (0) are supported",
+        ));
+    }
+    if (1..5).any(|output| spec.has_output(output)) {
+        return Err(unsupported(
+            "the outputs of training; only the first output is supported",
+        ));
+    }
+    let epsilon = spec.attributes.float("epsilon", EPSILON)?;
+    Ok(Box::new(BatchNormalization { epsilon }))
+}
+
+impl Operator for BatchNormalization {
+    fn run(&self, mut inputs: Inputs) -> OpResult<Vec<Value>> {
+        let x = inputs.real(0)?;
+        let channels = channels(&x)?;
+        let mut parameter = |index: usize| -> OpResult<Tensor<1>> {
+            let real = inputs.real(index)?;
+            if real.dims() != [channels] {
+                return Err(invalid(format!(
+                    "input {index} has shape {:?}, the channels are {channels}",
+                    real.dims()
+                )));
+            }
+            real.into_rank::<1>()
+        };
+        let (scale, bias, mean, var) = (parameter(1)?, parameter(2)?, parameter(3)?, parameter(4)?);
+        let factor = scale / var.add_scalar(self.epsilon).sqrt();
+        let offset = bias - mean * factor.clone();
+        let y = binary(Binary::Mul, x.clone(), per_channel(factor, x.rank())?)?;
+        Ok(vec![
+            binary(Binary::Add, y, per_channel(offset, x.rank())?)?.into(),
+        ])
+    }
+
+    fn batch_norm_epsilon(&self) -> Option<f32> {
+        Some(self.epsilon)
+    }
+}
+
+/// Number of channels (axis 1) of an input [n, c, …] with elements.
+fn channels(x: &Real) -> OpResult<usize> {
+    match x.dims() {
+        [_, channels, ..] if x.len() > 0 => Ok(*channels),
+        dims => Err(invalid(format!(
+            "an input of shape {dims:?}; [n, c, …] is legal"
+        ))),
+    }
+}
+
+/// A vector over axis 1 in a shape that broadcasts.
+fn per_channel(vector: Tensor<1>, rank: usize) -> OpResult<Real> {
+    let mut dims = vec![1; rank - 1];
+    dims[0] = vector.dims()[0];
+    Real::from_tensor(vector).reshape(&dims)
+}
+
+/// (x - mean) / √(variance + epsilon) along axis 1 of [rows, columns], and the two statistics.
+fn normalized(x: Tensor<2>, epsilon: f32) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    let mean = x.clone().mean_dim(1);
+    let centred = x - mean.clone();
+    let var = (centred.clone() * centred.clone()).mean_dim(1);
+    let inverse = var.add_scalar(epsilon).sqrt().recip();
+    (centred * inverse.clone(), mean, inverse)
+}
+
+/// Each channel of each sample by its own statistics.
+#[derive(Debug)]
+struct InstanceNormalization {
+    epsilon: f32,
+}
+
+fn instance_norm(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
+    let epsilon = spec.attributes.float("epsilon", EPSILON)?;
+    Ok(Box::new(InstanceNormalization { epsilon }))
+}
+
+impl Operator for InstanceNormalization {
+    fn run(&self, mut inputs: Inputs) -> OpResult<Vec<Value>> {
+        let x = inputs.real(0)?;
+        let channels = channels(&x)?;
+        let y = grouped(x, channels, self.epsilon)?;
+        affine(y, inputs.real(1)?, inputs.real(2)?)
+    }
+}
+
+/// Normalizes `groups` equal parts of the channels of each sample.
+fn grouped(x: Real, groups: usize, epsilon: f32) -> OpResult<Real> {
+    let dims = x.dims().to_vec();
+    let rows = dims[0] * groups;
+    let columns = x.len() / rows;
+    let (y, _, _) = normalized(x.into_shape([rows, columns])?, epsilon);
+    Real::from_tensor(y).reshape(&dims)
+}
+
+/// scale·y + bias per channel.
+fn affine(y: Real, scale: Real, bias: Real) -> OpResult<Vec<Value>> {
+    let (channels, rank) = (y.dims()[1], y.rank());
+    if scale.dims() != [channels] || bias.dims() != [channels] {
+        return Err(invalid(format!(
+            "scale {:?} and bias {:?} for {channels} channels",
+            scale.dims(),
+            bias.dims()
+        )));
+    }
+    let scaled = binary(Binary::Mul, y, per_channel(scale.into_rank()?, rank)?)?;
+    Ok(vec![
+        binary(Binary::Add, scaled, per_channel(bias.into_rank()?, rank)?)?.into(),
+    ])
+}
+
+/// Groups of channels by their own statistics; scale and bias per group before opset 21, per channel after.
+#[derive(Debug)]
+struct GroupNormalization {
+    epsilon: f32,
+    groups: i64,
+    per_group: bool,
+}
+
+fn group_norm(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
+    spec.attributes.ignore("stash_type");
+    Ok(Box::new(GroupNormalization {
+        epsilon: spec.attributes.float("epsilon", EPSILON)?,
+        groups: spec
+            .attributes
+            .optional_int("num_groups")?
+            .ok_or_else(|| invalid("attribute `num_groups` is missing"))?,
+        per_group: spec.opset < 21,
+    }))
+}
+
+impl Operator for GroupNormalization {
+    fn run(&self, mut inputs: Inputs) -> OpResult<Vec<Value>> {
+        let x = inputs.real(0)?;
+        let channels = channels(&x)?;
+        let groups = usize::try_from(self.groups).unwrap_or(0);
+        if groups == 0 || !channels.is_multiple_of(groups) {
+            return Err(invalid(format!(
+                "{channels} channels in {} groups",
+                self.groups
+            )));
+        }
+        let y = grouped(x, groups, self.epsilon)?;
+        let mut parameter = |index: usize| -> OpResult<Real> {
+            let real = inputs.real(index)?;
+            if !self.per_group || real.dims() != [groups] {
+                return Ok(real);
+            }
+            let wide = real
+                .reshape(&[groups, 1])?
+                .expand(&[groups, channels / groups])?;
+            wide.reshape(&[channels])
+        };
+        let (scale, bias) = (parameter(1)?, parameter(2)?);
+        affine(y, scale, bias)
+    }
+}
+
+/// LayerNormalization, or RMSNormalization without mean and bias, over all axes from `axis` on.
+#[derive(Debug)]
+struct LayerNormalization {
+    axis: i64,
+    epsilon: f32,
+    centred: bool,
+    statistics: bool,
+}
+
+fn layer_norm(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
+    // The type of the statistics: everything is f32 here.
+    spec.attributes.ignore("stash_type");
+    Ok(Box::new(LayerNormalization {
+        axis: spec.attributes.int("axis", -1)?,
+        epsilon: spec.attributes.float("epsilon", EPSILON)?,
+        centred: spec.op == "LayerNormalization",
+        statistics: spec.has_output(1) || spec.has_output(2),
+    }))
+}
+
+impl Operator for LayerNormalization {
+    fn run(&self, mut inputs: Inputs) -> OpResult<Vec<Value>> {
+        let (x, scale, bias) = (inputs.real(0)?, inputs.real(1)?, inputs.optional_real(2)?);
+        let dims = x.dims().to_vec();
+        let axis = axes::axis(self.axis, dims.len())?;
+        if x.len() == 0 {
+            return Err(invalid(format!(
+                "an input of shape {dims:?} without elements"
+            )));
+        }
+        let rows: usize = dims[..axis].iter().product();
+        let x = x.into_shape([rows, dims[axis..].iter().product()])?;
+        let (y, mean, inverse) = if self.centred {
+            normalized(x, self.epsilon)
+        } else {
+            let square = (x.clone() * x.clone()).mean_dim(1);
+            let inverse = square.clone().add_scalar(self.epsilon).sqrt().recip();
+            (x * inverse.clone(), square, inverse)
+        };
+        let mut y = Real::from_tensor(y).reshape(&dims)?;
+        for (op, parameter) in [(Binary::Mul, Some(scale)), (Binary::Add, bias)] {
+            let Some(parameter) = parameter else { continue };
+            if axes::broadcast(&dims, parameter.dims())? != dims {
+                return Err(invalid(format!(
+                    "a parameter of shape {:?} does not broadcast to {dims:?}",
+                    parameter.dims()
+                )));
+            }
+            y = binary(op, y, parameter)?;
+        }
+        let mut results = vec![y.into()];
+        if self.statistics {
+            let mut shape = dims;
+            shape[axis..].fill(1);
+            results.push(Real::from_tensor(mean).reshape(&shape)?.into());
+            results.push(Real::from_tensor(inverse).reshape(&shape)?.into());
+        }
+        Ok(results)
+    }
+}
+
+/// x / (bias + alpha/size · sum of squares over `size` neighbouring channels)^beta.
+#[derive(Debug)]
+struct Lrn {
+    alpha: f32,
+    beta: f32,
+    bias: f32,
+    size: usize,
+}
+
+/// Widest window of channels taken from a file.
+const MAX_LRN_SIZE: i64 = 4096;
+
+fn lrn(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
+    let size = match spec.attributes.optional_int("size")? {
+        Some(size @ 1..=MAX_LRN_SIZE) => usize::try_from(size).unwrap_or(1),
+        other => {
+            return Err(invalid(format!(
+                "attribute `size` is {other:?}; 1 to {MAX_LRN_SIZE} is legal"
+            )));
+        }
+    };
+    Ok(Box::new(Lrn {
+        alpha: spec.attributes.float("alpha", 1e-4)?,
+        beta: spec.attributes.float("beta", 0.75)?,
+        bias: spec.attributes.float("bias", 1.0)?,
+        size,
+    }))
+}
+
+impl Operator for Lrn {
+    fn run(&self, mut inputs: Inputs) -> OpResult<Vec<Value>> {
+        let x = inputs.real(0)?;
+        let channels = channels(&x)?;
+        let dims = x.dims().to_vec();
+        let flat = [dims[0], channels, x.len() / (dims[0] * channels)];
+        let x = x.reshape(&flat)?;
+        let squares = x.clone().map(|x| x.clone() * x)?;
+        // Channels c - (size-1)/2 ..= c + size/2 count; zeros stand outside.
+        let (before, after) = ((self.size - 1) / 2, self.size / 2);
+        let zeros = |count: usize| Real::full(0.0, &[flat[0], count, flat[2]], inputs.device());
+        inputs.check_elements(&[flat[0], channels + before + after, flat[2]])?;
+        let padded = Real::concat(vec![zeros(before)?, squares, zeros(after)?], 1)?;
+        let mut sum: Option<Real> = None;
+        for shift in 0..self.size {
+            let whole = |end: usize| SliceRange {
+                start: 0,
+                end,
+                step: 1,
+            };
+            let window = SliceRange {
+                start: shift,
+                end: shift + channels,
+                step: 1,
+            };
+            let part = padded
+                .clone()
+                .slice(&[whole(flat[0]), window, whole(flat[2])])?;
+            sum = Some(match sum {
+                Some(sum) => binary(Binary::Add, sum, part)?,
+                None => part,
+            });
+        }
+        let sum = sum.ok_or_else(|| invalid("`size` is 0"))?;
+        let (alpha, beta, bias) = (self.alpha / self.size as f32, self.beta, self.bias);
+        let divisor = sum.map(|sum| sum.mul_scalar(alpha).add_scalar(bias).powf_scalar(beta))?;
+        Ok(vec![
+            binary(Binary::Div, x, divisor)?.reshape(&dims)?.into(),
+        ])
+    }
+}

@@ -1,0 +1,465 @@
+//! What a caller relies on: ports, layers, replaced weights, taps, gradients, batches; and that damaged
+//! models give errors.
+
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayD, IxDyn};
+use tqz_engine::burn::tensor::Tensor;
+use tqz_engine::{
+    Dim, ElementType, EngineDevice, EngineError, LayerOp, Network, Real, Side, TapRequest,
+};
+use tqz_onnx::model::type_proto::{Tensor as TensorType, Value as TypeValue};
+use tqz_onnx::model::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto,
+};
+
+/// Numbers between -1 and 1.
+fn noise(dims: &[usize], seed: u32) -> ArrayD<f32> {
+    let mut state = seed;
+    ArrayD::from_shape_simple_fn(IxDyn(dims), || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    })
+}
+
+fn stored(name: &str, array: &ArrayD<f32>) -> TensorProto {
+    TensorProto::from_f32(name, array.shape(), array.as_slice().unwrap()).unwrap()
+}
+
+fn node(op: &str, name: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: Some(op.to_owned()),
+        name: Some(name.to_owned()),
+        input: inputs.iter().map(ToString::to_string).collect(),
+        output: vec![output.to_owned()],
+        ..NodeProto::default()
+    }
+}
+
+fn with_ints(mut node: NodeProto, name: &str, values: &[i64]) -> NodeProto {
+    node.attribute.push(AttributeProto {
+        name: Some(name.to_owned()),
+        r#type: Some(7),
+        ints: values.to_vec(),
+        ..AttributeProto::default()
+    });
+    node
+}
+
+/// A float tensor; dimensions of 0 are left open.
+fn port(name: &str, dims: &[i64]) -> ValueInfoProto {
+    use tensor_shape_proto::{Dimension, dimension};
+    let dim = |&size: &i64| Dimension {
+        value: Some(match size {
+            0 => dimension::Value::DimParam("n".to_owned()),
+            size => dimension::Value::DimValue(size),
+        }),
+        ..Dimension::default()
+    };
+    let tensor = TensorType {
+        elem_type: Some(1),
+        shape: Some(TensorShapeProto {
+            dim: dims.iter().map(dim).collect(),
+            ..TensorShapeProto::default()
+        }),
+        ..TensorType::default()
+    };
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto {
+            value: Some(TypeValue::TensorType(tensor)),
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
+    }
+}
+
+fn model(graph: GraphProto) -> ModelProto {
+    ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto {
+            domain: None,
+            version: Some(17),
+            ..OperatorSetIdProto::default()
+        }],
+        graph: Some(graph),
+        ..ModelProto::default()
+    }
+}
+
+/// Conv, BatchNormalization, Relu; the same Conv weight twice more, once through Identity; a sum; a
+/// pool; a matrix product. `batch` 0 leaves the batch open.
+fn small(batch: i64) -> ModelProto {
+    let conv = |name: &str, inputs: &[&str], output: &str| {
+        with_ints(node("Conv", name, inputs, output), "pads", &[1, 1, 1, 1])
+    };
+    let positive = noise(&[4], 5).mapv(|x| x.abs() + 0.5);
+    model(GraphProto {
+        node: vec![
+            conv("first", &["input", "w1", "b1"], "c1"),
+            node(
+                "BatchNormalization",
+                "norm",
+                &["c1", "scale", "shift", "mean", "var"],
+                "n1",
+            ),
+            node("Relu", "", &["n1"], "r1"),
+            node("Identity", "alias", &["w2"], "w2_again"),
+            conv("second", &["r1", "w2"], "c2"),
+            conv("third", &["c2", "w2_again"], "c3"),
+            node("Add", "sum", &["c3", "r1"], "s"),
+            node("GlobalAveragePool", "pool", &["s"], "p"),
+            node("Flatten", "flat", &["p"], "f"),
+            node("MatMul", "dense", &["f", "w3"], "output"),
+        ],
+        initializer: vec![
+            stored("w1", &noise(&[4, 2, 3, 3], 1)),
+            stored("b1", &noise(&[4], 2)),
+            stored("scale", &positive),
+            stored("shift", &noise(&[4], 6)),
+            stored("mean", &noise(&[4], 7)),
+            stored("var", &positive),
+            stored("w2", &noise(&[4, 4, 3, 3], 3).mapv(|x| 0.3 * x)),
+            stored("w3", &noise(&[4, 3], 4)),
+        ],
+        // Old files list what is stored among the inputs.
+        input: vec![port("input", &[batch, 2, 6, 5]), port("w1", &[4, 2, 3, 3])],
+        output: vec![port("output", &[batch, 3])],
+        ..GraphProto::default()
+    })
+}
+
+fn network(batch: i64) -> Network {
+    Network::from_model(&small(batch), &EngineDevice::cpu()).unwrap()
+}
+
+#[test]
+fn ports_are_the_inputs_that_are_not_stored() {
+    let network = network(0);
+    let [input] = network.inputs() else {
+        panic!("{:?}", network.inputs())
+    };
+    assert_eq!(
+        (input.name.as_str(), input.dtype),
+        ("input", ElementType::Float)
+    );
+    let fixed = Dim::Fixed;
+    assert_eq!(
+        input.dims,
+        [Dim::Dynamic("n".to_owned()), fixed(2), fixed(6), fixed(5)]
+    );
+    assert_eq!(network.outputs()[0].name, "output");
+    assert_eq!(network.fixed_batch(), None);
+}
+
+#[test]
+fn layers_are_listed_in_order_with_the_tensor_that_holds_their_weight() {
+    let network = network(0);
+    let names: Vec<_> = network
+        .layers()
+        .iter()
+        .map(|layer| (layer.node.as_str(), layer.weight.as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("first", "w1"),
+            ("second", "w2"),
+            ("third", "w2"),
+            ("dense", "w3")
+        ]
+    );
+    let first = &network.layers()[0];
+    assert_eq!(
+        first.op,
+        LayerOp::Conv {
+            kernel: vec![3, 3],
+            strides: vec![1, 1],
+            pads: Some(vec![1; 4]),
+            dilations: vec![1, 1],
+            group: 1
+        }
+    );
+    assert_eq!(first.bias.as_deref(), Some("b1"));
+    assert_eq!(
+        (first.input.as_str(), first.output.as_str()),
+        ("input", "c1")
+    );
+    assert_eq!(first.weight_dims, [4, 2, 3, 3]);
+    assert_eq!(
+        network.layers()[3].op,
+        LayerOp::MatMul { side: Side::Right }
+    );
+    let [norm] = network.batch_norms() else {
+        panic!("{:?}", network.batch_norms())
+    };
+    assert_eq!(
+        (norm.input.as_str(), norm.var.as_str(), norm.epsilon),
+        ("c1", "var", 1e-5)
+    );
+}
+
+#[test]
+fn a_weight_put_through_transpose_is_still_that_weight() {
+    let mut graph = small(0).graph.unwrap();
+    graph
+        .node
+        .insert(0, node("Transpose", "turn", &["w3t"], "w3"));
+    graph
+        .initializer
+        .retain(|tensor| tensor.name.as_deref() != Some("w3"));
+    let turned = noise(&[3, 4], 11);
+    graph.initializer.push(stored("w3t", &turned));
+    let network = Network::from_model(&model(graph), &EngineDevice::cpu()).unwrap();
+    let dense = &network.layers()[3];
+    assert_eq!(
+        (dense.weight.as_str(), &dense.weight_dims[..]),
+        ("w3t", &[3, 4][..])
+    );
+    assert!(matches!(
+        dense.op,
+        LayerOp::Gemm {
+            trans_a: false,
+            trans_b: true,
+            ..
+        }
+    ));
+    let x = [noise(&[2, 2, 6, 5], 9)];
+    let seen = network.observe(&x, &["f", "output"]).unwrap().values;
+    for (row, column) in [(0, 0), (1, 2)] {
+        let sum: f32 = (0..4)
+            .map(|k| seen["f"][[row, k]] * turned[[column, k]])
+            .sum();
+        assert!((seen["output"][[row, column]] - sum).abs() < 1e-5);
+    }
+    let doubled = turned.mapv(|x| 2.0 * x);
+    let other = network
+        .with_weights(&BTreeMap::from([("w3t".to_owned(), doubled)]))
+        .unwrap();
+    let (before, after) = (network.run(&x).unwrap(), other.run(&x).unwrap());
+    assert_eq!(before[0].mapv(|x| 2.0 * x), after[0]);
+}
+
+#[test]
+fn replaced_weights_take_effect_everywhere_and_nowhere_else() {
+    let network = network(0);
+    let x = noise(&[2, 2, 6, 5], 9);
+    let before = network.run(std::slice::from_ref(&x)).unwrap();
+    let zeros = ArrayD::zeros(IxDyn(&[4, 4, 3, 3]));
+    let other = network
+        .with_weights(&BTreeMap::from([("w2".to_owned(), zeros.clone())]))
+        .unwrap();
+    assert_eq!(other.weight("w2").unwrap(), zeros);
+    // The third layer reads the weight through an Identity that was computed when the model was loaded.
+    let seen = other
+        .observe(std::slice::from_ref(&x), &["c2", "c3"])
+        .unwrap();
+    assert!(
+        seen.values
+            .values()
+            .all(|value| value.iter().all(|&number| number == 0.0))
+    );
+    assert_eq!(network.run(std::slice::from_ref(&x)).unwrap(), before);
+    for bad in [("w2", vec![4, 4, 9]), ("c1", vec![4]), ("nothing", vec![1])] {
+        let array = ArrayD::zeros(IxDyn(&bad.1));
+        let error = network
+            .with_weights(&BTreeMap::from([(bad.0.to_owned(), array)]))
+            .unwrap_err();
+        assert!(
+            matches!(&error, EngineError::Argument(text) if text.contains(bad.0)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn any_value_can_be_observed() {
+    let network = network(0);
+    let x = noise(&[1, 2, 6, 5], 9);
+    let names = ["input", "n1", "w1", "output", "w2_again"];
+    let seen = network.observe(std::slice::from_ref(&x), &names).unwrap();
+    assert_eq!(seen.values.len(), names.len());
+    assert_eq!(seen.values["input"], x);
+    assert_eq!(seen.values["output"], seen.outputs[0]);
+    assert_eq!(seen.values["w2_again"], network.weight("w2").unwrap());
+    assert!(network.observe(&[x], &["nothing"]).is_err());
+}
+
+/// Sum of output·v.
+fn weighted(network: &Network, x: &ArrayD<f32>, v: &ArrayD<f32>) -> f64 {
+    let y = network.run(std::slice::from_ref(x)).unwrap();
+    y[0].iter()
+        .zip(v)
+        .map(|(&y, &v)| f64::from(y) * f64::from(v))
+        .sum()
+}
+
+#[test]
+fn tapped_gradients_explain_the_effect_of_a_bias() {
+    let network = network(0);
+    let (x, v) = (noise(&[3, 2, 6, 5], 9), noise(&[3, 3], 10));
+    let taps = TapRequest {
+        inputs_of: vec![3, 0, 1],
+        output_grads_of: vec![0, 2, 3, 1, 1],
+    };
+    let cotangent = |outputs: &[ArrayD<f32>]| {
+        assert_eq!(outputs[0].shape(), [3, 3]);
+        vec![v.clone()]
+    };
+    let tapped = network
+        .forward_backward(std::slice::from_ref(&x), &taps, &cotangent)
+        .unwrap();
+    assert_eq!(
+        tapped.outputs,
+        network.run(std::slice::from_ref(&x)).unwrap()
+    );
+    let seen = network
+        .observe(std::slice::from_ref(&x), &["f", "r1"])
+        .unwrap()
+        .values;
+    assert_eq!(
+        tapped.layer_inputs,
+        [seen["f"].clone(), x.clone(), seen["r1"].clone()]
+    );
+    assert_eq!(tapped.output_grads[2], v);
+    assert_eq!(tapped.output_grads[3], tapped.output_grads[4]);
+    // A bias adds to every position of its channel.
+    let step = 1e-2;
+    let bias = network.weight("b1").unwrap();
+    for channel in 0..4 {
+        let shifted = |sign: f32| {
+            let mut bias = bias.clone();
+            bias[channel] += sign * step;
+            let other = network
+                .with_weights(&BTreeMap::from([("b1".to_owned(), bias)]))
+                .unwrap();
+            weighted(&other, &x, &v)
+        };
+        let slope = (shifted(1.0) - shifted(-1.0)) / f64::from(2.0 * step);
+        let grad = &tapped.output_grads[0];
+        let sum: f32 = grad.index_axis(ndarray::Axis(1), channel).sum();
+        assert!(
+            (slope - f64::from(sum)).abs() < 2e-2 * (1.0 + slope.abs()),
+            "{slope} {sum}"
+        );
+    }
+}
+
+#[test]
+fn a_layer_without_effect_has_no_gradient() {
+    let mut model = small(0);
+    let graph = model.graph.as_mut().unwrap();
+    graph.output = vec![port("r1", &[0, 4, 6, 5])];
+    let network = Network::from_model(&model, &EngineDevice::cpu()).unwrap();
+    let taps = TapRequest {
+        inputs_of: vec![],
+        output_grads_of: vec![2],
+    };
+    let ones = |outputs: &[ArrayD<f32>]| vec![ArrayD::ones(outputs[0].raw_dim())];
+    let tapped = network
+        .forward_backward(&[noise(&[1, 2, 6, 5], 1)], &taps, &ones)
+        .unwrap();
+    assert_eq!(
+        tapped.output_grads[0],
+        ArrayD::<f32>::zeros(IxDyn(&[1, 4, 6, 5]))
+    );
+}
+
+#[test]
+fn wrong_taps_and_cotangents_are_refused() {
+    let network = network(0);
+    let x = [noise(&[1, 2, 6, 5], 1)];
+    let taps = |layer: usize| TapRequest {
+        inputs_of: vec![],
+        output_grads_of: vec![layer],
+    };
+    let ones = |outputs: &[ArrayD<f32>]| vec![ArrayD::ones(outputs[0].raw_dim())];
+    assert!(network.forward_backward(&x, &taps(4), &ones).is_err());
+    assert!(network.forward_backward(&x, &taps(0), &|_| vec![]).is_err());
+    assert!(
+        network
+            .forward_backward(&x, &taps(0), &|_| vec![noise(&[3], 1)])
+            .is_err()
+    );
+}
+
+#[test]
+fn weights_given_as_tensors_receive_gradients() {
+    let network = network(0);
+    let (x, v) = (noise(&[2, 2, 6, 5], 9), noise(&[2, 3], 10));
+    let device = network.device().burn();
+    let tensor = |array: &ArrayD<f32>| Tensor::<1>::from_data(array.as_slice().unwrap(), device);
+    let w2 = network.weight("w2").unwrap();
+    let leaf = tensor(&w2).reshape([4, 4, 3, 3]).autodiff().require_grad();
+    let input = Real::from_tensor(tensor(&x).reshape([2, 2, 6, 5]));
+    let weights = BTreeMap::from([("w2".to_owned(), Real::from_tensor(leaf.clone()))]);
+    let outputs = network.run_tensors(vec![input], weights).unwrap();
+    let y = outputs[0].clone().into_tensor::<2>().unwrap();
+    let loss = (y * tensor(&v).reshape([2, 3])).sum();
+    let grads = loss.backward();
+    let grad = leaf.grad(&grads).unwrap().try_to_vec_as::<f32>().unwrap();
+    let step = 1e-2;
+    for place in [0, 17, 90, 143] {
+        let shifted = |sign: f32| {
+            let mut w2 = w2.clone();
+            w2.as_slice_mut().unwrap()[place] += sign * step;
+            let other = network
+                .with_weights(&BTreeMap::from([("w2".to_owned(), w2)]))
+                .unwrap();
+            weighted(&other, &x, &v)
+        };
+        let slope = (shifted(1.0) - shifted(-1.0)) / f64::from(2.0 * step);
+        assert!(
+            (slope - f64::from(grad[place])).abs() < 2e-2 * (1.0 + slope.abs()),
+            "{slope} {}",
+            grad[place]
+        );
+    }
+}
+
+#[test]
+fn a_model_of_fixed_batch_runs_any_batch_in_shards_of_its_size() {
+    let (free, fixed) = (network(0), network(2));
+    assert_eq!(fixed.fixed_batch(), Some(2));
+    let batch = noise(&[6, 2, 6, 5], 3);
+    assert_eq!(
+        fixed.run_batch(&batch, 4).unwrap(),
+        free.run_batch(&batch, 2).unwrap()
+    );
+    assert!(fixed.run_batch(&noise(&[5, 2, 6, 5], 3), 4).is_err());
+    assert!(free.run_batch(&batch, 0).is_err());
+    assert!(free.run(&[noise(&[1, 3, 6, 5], 1)]).is_err());
+    assert!(free.run(&[]).is_err());
+}
+
+/// Every bit of the small model's bytes is turned over in some model. Most are refused; whatever is
+/// accepted runs or fails with an error, and no kernel is reached with what it cannot compute.
+#[test]
+fn damaged_models_give_errors() {
+    let bytes = tqz_onnx::encode_model(&small(1));
+    let x = noise(&[1, 2, 6, 5], 1);
+    let (mut refused, mut ran) = (0, 0);
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1 << (place % 8);
+        let Ok(model) = tqz_onnx::decode_model(&damaged) else {
+            refused += 1;
+            continue;
+        };
+        let result = Network::from_model(&model, &EngineDevice::cpu())
+            .and_then(|network| network.run(std::slice::from_ref(&x)));
+        match result {
+            Ok(_) => ran += 1,
+            Err(error) => {
+                let text = error.to_string();
+                assert!(
+                    !text.contains("the computation failed"),
+                    "byte {place}: {text}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100 && ran > 100, "{refused} refused, {ran} ran");
+}

@@ -1,0 +1,25 @@
+//! The .tqz file: bytes to levels to weights and back. Everything a decoder needs and nothing about
+//! networks; docs/format.md is the exact description.
+
+pub mod dequantize;
+pub mod entropy;
+mod error;
+mod header;
+mod layer_code;
+pub mod limits;
+mod reader;
+mod record;
+mod synthesis;
+mod vector_code;
+mod writer;
+
+pub use entropy::{BitIo, CandidateCosts, Counter, LevelContext, LevelModel, MatrixSpec};
+pub use error::FormatError;
+pub use header::{Directory, SIGNATURE, SectionEntry, SectionKind};
+pub use layer_code::{LayerBits, count_layer, count_matrix};
+pub use limits::DecodeLimits;
+pub use record::{
+    Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape, Meta, RawTensor, ScaleVector,
+    StepScale, TqzFile, Vector,
+};
+pub use writer::{LayerSize, SizeReport};

@@ -1,0 +1,57 @@
+//! Every limit of the format in one place: what a writer may not exceed and a reader must reject, and the
+//! limits a caller may tighten. docs/format.md has the same table.
+
+/// Newest format version, the one written.
+pub const VERSION: u16 = 1;
+/// Largest magnitude of a level of a matrix.
+pub const MAX_LEVEL: i32 = 1 << 20;
+/// Largest magnitude of a level of a side vector.
+pub const MAX_VECTOR_LEVEL: i32 = 1 << 24;
+/// Largest magnitude of the base exponent of a matrix, in 1/64 octave (steps from 2^-100 to 2^100).
+pub const MAX_BASE_EXPONENT: i32 = 6400;
+/// Largest magnitude of a row's or column's exponent, in 1/64 octave (factors from 2^-64 to 2^64).
+pub const MAX_SCALE_EXPONENT: i32 = 4096;
+/// Largest granularity of scale exponents: units of `2^shift` / 64 octave.
+pub const MAX_SCALE_SHIFT: u8 = 6;
+/// Largest magnitude of a side vector's step exponent (a power of two).
+pub const MAX_VECTOR_EXPONENT: i32 = 160;
+/// Largest number of dimensions of a tensor.
+pub const MAX_RANK: usize = 8;
+/// Largest number of rows or columns of a matrix, and of elements along one dimension.
+pub const MAX_EXTENT: u64 = 1 << 28;
+/// Largest number of sections in a file.
+pub const MAX_SECTIONS: u64 = 1 << 16;
+/// Largest number of key/value pairs in META.
+pub const MAX_META_PAIRS: u64 = 256;
+/// Largest length of a META key or value, in bytes.
+pub const MAX_META_TEXT: u64 = 1 << 16;
+/// Largest site index.
+pub const MAX_SITE: u64 = u32::MAX as u64;
+
+/// Limits chosen by the reader. The default suits networks up to some hundred million weights; a server
+/// that accepts strangers' files will want less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Most elements (weights) in one layer, whether coded or all zero.
+    pub layer_elements: u64,
+    /// Most bytes of the graph after expansion.
+    pub graph_bytes: u64,
+    /// Most bytes of all raw tensors together after expansion.
+    pub raw_bytes: u64,
+    /// Most elements of all side vectors together.
+    pub vector_elements: u64,
+    /// Most levels (coded ones, each of 4 bytes in memory) in one layer.
+    pub layer_levels: u64,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            layer_elements: 1 << 30,
+            graph_bytes: 1 << 28,
+            raw_bytes: 1 << 30,
+            vector_elements: 1 << 28,
+            layer_levels: 1 << 30,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What the caller asks of the encoder. Nothing here is decided yet: rates become steps in `allocate`, transforms are
+//! chosen per layer in `encoder`.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TqzError;
+
+/// How small the file is to be. Exactly one of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateTarget {
+    /// At most so many bits per weight of the whole file, everything counted. Legal: 0.01 to 32.
+    BitsPerWeight(f64),
+    /// At most so many bytes.
+    Bytes(u64),
+    /// The step constant c itself: every coefficient gets `step² · sensitivity = c²`.
+    Step(f64),
+}
+
+/// Which bases a layer's weights may be quantized in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum TransformSpec {
+    /// The encoder chooses per layer.
+    #[default]
+    Auto,
+    /// The weights themselves.
+    Identity,
+    /// Karhunen–Loève column transform on every layer wide enough, identity elsewhere.
+    Klt,
+    /// End-to-end Learned column Transform on every layer wide enough, identity elsewhere.
+    Elt,
+}
+
+/// A decorrelating basis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// Eigenvectors of the weights' covariance.
+    Klt,
+    /// Joint diagonaliser of weights' and gradients' covariances.
+    Elt,
+}
+
+/// The quantizer of the levels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct QuantizerSpec {
+    /// Push each column's error into the columns after it (and each row's into the rows below).
+    pub feedback: bool,
+    /// Weight of a bit against squared error in units of the step's square; 0 is plain rounding. Legal: 0 to 1.
+    pub lambda: f64,
+}
+
+impl Default for QuantizerSpec {
+    fn default() -> Self {
+        Self {
+            feedback: true,
+            lambda: 0.12,
+        }
+    }
+}
+
+/// Damping of the statistics, as fractions of their mean diagonal.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Damping {
+    /// Added to the diagonal of A. Legal: 1e-6 to 10.
+    pub input: f64,
+    /// Added to the diagonal of G. Legal: 1e-6 to 10.
+    pub output: f64,
+}
+
+/// Everything the encoder is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EncoderConfig {
+    /// Size of the file.
+    pub target: RateTarget,
+    /// Bases to use.
+    pub transform: TransformSpec,
+    /// Rounding of coefficients.
+    pub quantizer: QuantizerSpec,
+    /// Damping where the weights themselves are quantized; chosen by the encoder where absent.
+    pub damping: Option<Damping>,
+}
+
+impl EncoderConfig {
+    /// The defaults with a target.
+    pub fn new(target: RateTarget) -> Self {
+        Self {
+            target,
+            transform: TransformSpec::default(),
+            quantizer: QuantizerSpec::default(),
+            damping: None,
+        }
+    }
+
+    /// Checks every number against its legal range.
+    ///
+    /// # Errors
+    /// Names the first one outside.
+    pub fn check(&self) -> Result<(), TqzError> {
+        match self.target {
+            RateTarget::BitsPerWeight(bits) => check("bits per weight", bits, 0.01..=64.0)?,
+            RateTarget::Step(step) => check("the step constant", step, 1e-12..=1e12)?,
+            RateTarget::Bytes(0) => {
+                return Err(TqzError::Request("a size of at least 1 byte is needed".to_owned()));
+            }
+            RateTarget::Bytes(_) => {}
+        }
+        check("lambda", self.quantizer.lambda, 0.0..=1.0)?;
+        if let Some(damping) = self.damping {
+            check("damping of A", damping.input, 1e-6..=10.0)?;
+            check("damping of G", damping.output, 1e-6..=10.0)?;
+        }
+        Ok(())
+    }
+}
+
+fn check(what: &str, value: f64, legal: RangeInclusive<f64>) -> Result<(), TqzError> {
+    if legal.contains(&value) {
+        return Ok(());
+    }
+    let (low, high) = (legal.start(), legal.end());
+    Err(TqzError::Request(format!("{what} is {value}; it must lie between {low} and {high}")))
+}
+
+/// Which second moment of the output's derivatives measures distortion (theory §7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Squared error of the outputs: random directions `v ~ N(0, I)`.
+    OutputNoise,
+    /// Kullback–Leibler divergence of a classifier's predictions: `softmax(y) − onehot(sampled label)`.
+    Fisher,
+    /// Fisher for classifiers (one output vector per image), output noise otherwise.
+    #[default]
+    Auto,
+}

@@ -1,0 +1,141 @@
+//! What a layer's coding needs and no step size changes: damped factors of its statistics and its transform.
+
+use ndarray::Array2;
+
+use crate::config::{Basis, Damping, EncoderConfig, TransformSpec};
+use crate::error::TqzError;
+use crate::layout::WeightLayer;
+use crate::linalg::{NumericalFailure, UnitUpper, damped, unit_upper};
+use crate::statistics::LayerStatistics;
+use crate::transform::{ColumnBasis, column_basis};
+
+/// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
+const NARROW: usize = 64;
+/// Damping where the weights themselves are quantized with feedback (theory §9: residual networks of 16–64 channels).
+const DIRECT_DAMPING: Damping = Damping {
+    input: 0.01,
+    output: 0.05,
+};
+/// Damping where a transform is quantized (theory §9: wide layers).
+const TRANSFORM_DAMPING: Damping = Damping {
+    input: 0.1,
+    output: 0.3,
+};
+/// Damping of depthwise channels' own Fisher blocks.
+const DEPTHWISE_DAMPING: f64 = 0.03;
+/// How often damping is multiplied by ten before a layer's statistics are given up.
+const ATTEMPTS: usize = 4;
+
+/// A layer ready to be coded at any step size.
+#[derive(Debug, Clone)]
+pub(crate) struct PreparedLayer {
+    /// The tensor.
+    pub(crate) layer: WeightLayer,
+    /// Its numbers as a matrix.
+    pub(crate) weights: Array2<f32>,
+    /// Factor of each group's damped A.
+    pub(crate) input: Vec<UnitUpper>,
+    /// Factor of each group's damped G.
+    pub(crate) output: Vec<UnitUpper>,
+    /// Diagonals of the damped A and G of each group: sensitivities without feedback.
+    pub(crate) plain_input: Vec<Vec<f64>>,
+    /// Likewise for G, all rows of the layer.
+    pub(crate) plain_output: Vec<f64>,
+    /// The transform, with the damped A it was built from.
+    pub(crate) transformed: Option<Transformed>,
+    /// What had to be done to make the numbers work, for the report.
+    pub(crate) warning: Option<String>,
+}
+
+/// A transform and the statistics that its coding needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Transformed {
+    /// Which basis.
+    pub(crate) kind: Basis,
+    /// Analysis and sensitivities.
+    pub(crate) basis: ColumnBasis,
+    /// Damped A, K × K.
+    pub(crate) a: Array2<f32>,
+}
+
+impl PreparedLayer {
+    /// Factors the statistics of one layer, with more damping where that is needed.
+    ///
+    /// # Errors
+    /// Statistics that stay singular or are not finite.
+    pub(crate) fn new(
+        layer: &WeightLayer,
+        weights: Array2<f32>,
+        statistics: &LayerStatistics,
+        config: &EncoderConfig,
+    ) -> Result<Self, TqzError> {
+        let basis = wanted_basis(layer, config.transform);
+        let mut damping = config.damping.unwrap_or(match basis {
+            Some(_) => TRANSFORM_DAMPING,
+            None => DIRECT_DAMPING,
+        });
+        if layer.is_depthwise() && config.damping.is_none() {
+            damping.input = DEPTHWISE_DAMPING;
+        }
+        for attempt in 0..ATTEMPTS {
+            if let Ok(mut prepared) = factor(layer, &weights, statistics, (basis, damping)) {
+                if attempt > 0 {
+                    let told = format!("statistics near singular: damping raised to {:.0e}", damping.input);
+                    prepared.warning = Some(told);
+                }
+                return Ok(prepared);
+            }
+            damping.input *= 10.0;
+            damping.output *= 10.0;
+        }
+        Err(TqzError::layer(
+            &layer.name,
+            "its statistics are not finite or cannot be factored; calibrate with other images",
+        ))
+    }
+}
+
+fn wanted_basis(layer: &WeightLayer, spec: TransformSpec) -> Option<Basis> {
+    let wide = layer.groups == 1 && layer.rows.min(layer.cols) >= NARROW;
+    match spec {
+        TransformSpec::Identity => None,
+        TransformSpec::Klt if wide => Some(Basis::Klt),
+        TransformSpec::Elt if wide => Some(Basis::Elt),
+        TransformSpec::Auto if wide && layer.rows.min(layer.cols) > NARROW => Some(Basis::Elt),
+        _ => None,
+    }
+}
+
+fn factor(
+    layer: &WeightLayer,
+    weights: &Array2<f32>,
+    statistics: &LayerStatistics,
+    (basis, damping): (Option<Basis>, Damping),
+) -> Result<PreparedLayer, NumericalFailure> {
+    let mut prepared = PreparedLayer {
+        layer: layer.clone(),
+        weights: weights.clone(),
+        input: Vec::new(),
+        output: Vec::new(),
+        plain_input: Vec::new(),
+        plain_output: Vec::new(),
+        transformed: None,
+        warning: None,
+    };
+    for group in &statistics.groups {
+        let a = damped(&group.input(), damping.input);
+        let g = damped(&group.output(), damping.output);
+        prepared.plain_input.push(a.diag().to_vec());
+        prepared.plain_output.extend(g.diag().iter());
+        prepared.input.push(unit_upper(&a)?);
+        prepared.output.push(unit_upper(&g)?);
+        if let Some(kind) = basis {
+            prepared.transformed = Some(Transformed {
+                kind,
+                basis: column_basis(kind, weights, &a, &g)?,
+                a: a.mapv(|v| v as f32),
+            });
+        }
+    }
+    Ok(prepared)
+}

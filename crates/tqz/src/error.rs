@@ -1,0 +1,48 @@
+//! What can go wrong in the encoder and decoder, said in the user's words: which layer or file, what, and what to do.
+
+use tqz_engine::EngineError;
+use tqz_format::FormatError;
+use tqz_onnx::OnnxError;
+
+/// An error of compression, calibration or decompression.
+#[derive(Debug, thiserror::Error)]
+pub enum TqzError {
+    /// The ONNX file or one of its tensors cannot be read or written.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// The network cannot be run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The `.tqz` file cannot be decoded or encoded.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The request cannot be met; the message states the legal range.
+    #[error("{0}")]
+    Request(String),
+    /// A layer's numbers do not allow what was asked.
+    #[error("layer {layer}: {problem}")]
+    Layer {
+        /// Name of the weight tensor.
+        layer: String,
+        /// What was wrong and what to do.
+        problem: String,
+    },
+    /// The graph inside a `.tqz` file and its records do not fit together.
+    #[error("record of tensor {site}: {problem}")]
+    Record {
+        /// Index of the tensor in the graph's fixed visiting order.
+        site: usize,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+impl TqzError {
+    /// An error about one layer, named by its weight tensor.
+    pub(crate) fn layer(layer: &str, problem: impl Into<String>) -> Self {
+        Self::Layer {
+            layer: layer.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What a file or a network holds, layer by layer and byte by byte, read back from the records themselves.
+
+use tqz_format::{BlockCoding, LayerRecord, LevelMatrix, SizeReport, TqzFile};
+
+use crate::encoder::bits_per_weight;
+use crate::layout::WeightLayer;
+use crate::report::{LayerReport, Share};
+
+/// One report per layer record; names come from the network's layers where they are known.
+pub(crate) fn layer_reports(file: &TqzFile, sizes: &SizeReport, layers: &[WeightLayer]) -> Vec<LayerReport> {
+    file.layers
+        .iter()
+        .zip(&sizes.layers)
+        .map(|(record, size)| {
+            let layer = layers.iter().find(|l| l.site == record.site as usize);
+            let mut report = match layer {
+                Some(layer) => plain_report(layer),
+                None => nameless_report(record),
+            };
+            describe(record, size.bytes as u64, &mut report);
+            report
+        })
+        .collect()
+}
+
+/// A layer that is not compressed yet.
+pub(crate) fn plain_report(layer: &WeightLayer) -> LayerReport {
+    LayerReport {
+        name: layer.name.clone(),
+        node: layer.node.clone(),
+        op: layer.op.to_owned(),
+        shape: layer.dims.clone(),
+        weights: layer.weights() as u64,
+        transform: None,
+        bits_per_weight: None,
+        bytes: None,
+        zeros_percent: None,
+        rows_kept: None,
+        predicted_distortion: None,
+    }
+}
+
+fn nameless_report(record: &LayerRecord) -> LayerReport {
+    LayerReport {
+        name: format!("tensor {}", record.site),
+        node: String::new(),
+        op: String::new(),
+        shape: record.dims.clone(),
+        weights: record.elements(),
+        transform: None,
+        bits_per_weight: None,
+        bytes: None,
+        zeros_percent: None,
+        rows_kept: None,
+        predicted_distortion: None,
+    }
+}
+
+/// Fills in what the record says.
+fn describe(record: &LayerRecord, bytes: u64, report: &mut LayerReport) {
+    report.bytes = Some(bytes);
+    report.bits_per_weight = Some(bits_per_weight(bytes, record.elements()));
+    let mut names: Vec<&str> = Vec::new();
+    let (mut zeros, mut levels, mut kept, mut rows) = (0, 0, 0, 0);
+    for block in &record.blocks {
+        let (name, kernels, transformed_rows) = match &block.coding {
+            BlockCoding::Identity { weights } => ("identity", weights, (weights.active_rows().len(), block.rows)),
+            BlockCoding::Column { t, .. } => ("column", t, (t.active_rows().len(), block.rows)),
+            BlockCoding::Row { t, s } => ("row", t, (s.spec().rows, s.spec().cols)),
+        };
+        let (found, all) = zeros_of(kernels);
+        // Rows of T that left the file are zeros as well.
+        let missing = match &block.coding {
+            BlockCoding::Column { t, .. } => block.rows.saturating_sub(t.spec().rows) * t.spec().cols,
+            _ => 0,
+        };
+        zeros += found + missing;
+        levels += all + missing;
+        kept += transformed_rows.0;
+        rows += transformed_rows.1;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    report.transform = Some(names.join("+"));
+    report.zeros_percent = Some(100.0 * zeros as f64 / levels.max(1) as f64);
+    report.rows_kept = Some((kept, rows));
+}
+
+fn zeros_of(matrix: &LevelMatrix) -> (usize, usize) {
+    (matrix.zeros(), matrix.spec().rows * matrix.spec().cols)
+}
+
+/// Where the file's bytes are.
+pub(crate) fn shares(sizes: &SizeReport) -> Vec<Share> {
+    let layers: usize = sizes.layers.iter().map(|l| l.bytes).sum();
+    let parts = [
+        ("layers", layers),
+        ("biases and normalisation", sizes.vector_bytes),
+        ("other tensors", sizes.raw_bytes),
+        ("graph", sizes.graph_bytes),
+        ("header and checksums", sizes.header_bytes + sizes.meta_bytes),
+    ];
+    let covered: usize = parts.iter().map(|(_, bytes)| bytes).sum();
+    parts
+        .into_iter()
+        .chain([("section checksums", sizes.file_bytes.saturating_sub(covered))])
+        .filter(|(_, bytes)| *bytes > 0)
+        .map(|(part, bytes)| Share {
+            part: part.to_owned(),
+            bytes: bytes as u64,
+        })
+        .collect()
+}

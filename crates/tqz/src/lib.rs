@@ -1,0 +1,34 @@
+//! Transform quantization of trained convolutional networks: the encoder and the decoder (Young, Zhe, Taubman, Girod, IEEE TPAMI
+//! 2021). The data's way: [`Source`] (network and weights) → [`Calibration`] → [`Statistics`] → [`compress`] → bytes →
+//! [`CompressedModel`] → ONNX.
+
+mod allocate;
+mod calibrate;
+mod config;
+mod cotangent;
+mod decoder;
+mod encoder;
+mod error;
+mod inspect;
+mod layout;
+mod linalg;
+mod progress;
+mod quantize;
+mod report;
+mod side;
+mod source;
+mod statistics;
+mod taps;
+mod transform;
+mod unfold;
+
+pub use calibrate::{Calibration, CalibrationSpec};
+pub use config::{Basis, Damping, EncoderConfig, Metric, QuantizerSpec, RateTarget, TransformSpec};
+pub use decoder::{CompressedModel, Inspection};
+pub use encoder::compress;
+pub use error::TqzError;
+pub use layout::WeightLayer;
+pub use progress::{Progress, Silent};
+pub use report::{LayerReport, Report, Share};
+pub use source::Source;
+pub use statistics::{GroupStatistics, LayerStatistics, Statistics};

@@ -1,0 +1,252 @@
+//! A trained network ready to be compressed: the ONNX model, a runnable network, its weight tensors, and the side values
+//! (biases, normalisation) that are stored beside them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ndarray::Array2;
+use tqz_engine::{EngineDevice, Network};
+use tqz_format::{RawTensor, TqzFile, Vector};
+use tqz_onnx::model::{ModelProto, TensorProto};
+use tqz_onnx::visit;
+
+use crate::calibrate::{Calibration, CalibrationSpec};
+use crate::error::TqzError;
+use crate::inspect::plain_report;
+use crate::layout::WeightLayer;
+use crate::report::LayerReport;
+use crate::side::{Role, canonical_batch_norms, code_side_values, roles};
+
+/// Tensors of at least this many bytes that are kept as they are get a section of their own; smaller ones stay in the graph.
+const RAW_BYTES: usize = 2048;
+
+/// A network with its numbers sorted into weights, side values and the rest.
+pub struct Source {
+    network: Network,
+    layers: Vec<WeightLayer>,
+    weights: BTreeMap<usize, Vec<f32>>,
+    file: TqzFile,
+    warnings: Vec<String>,
+}
+
+impl Source {
+    /// Reads an ONNX file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an operator that cannot be run, a network without weights to compress.
+    pub fn read(path: &Path, device: &EngineDevice) -> Result<Self, TqzError> {
+        Self::new(tqz_onnx::read_model(path)?, device)
+    }
+
+    /// Takes a model whose tensors are inline.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn new(mut model: ModelProto, device: &EngineDevice) -> Result<Self, TqzError> {
+        let network = Network::from_model(&model, device)?;
+        let names = named_tensors(&model);
+        canonical_batch_norms(&mut model, &network, &names)?;
+        let mut warnings = Vec::new();
+        let layers = weight_layers(&network, &names, &mut warnings)?;
+        if layers.is_empty() {
+            return Err(TqzError::Request(
+                "the network has no Conv, Gemm or MatMul with constant weights; there is nothing to compress".to_owned(),
+            ));
+        }
+        let weights = take_weights(&model, &layers)?;
+        let file = strip(&mut model, &network, &layers, &names)?;
+        Ok(Self {
+            network,
+            layers,
+            weights,
+            file,
+            warnings,
+        })
+    }
+
+    /// The network, to run.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The weight tensors, in execution order.
+    pub fn layers(&self) -> &[WeightLayer] {
+        &self.layers
+    }
+
+    /// The weight tensors as a table, before compression.
+    pub fn layer_reports(&self) -> Vec<LayerReport> {
+        self.layers.iter().map(plain_report).collect()
+    }
+
+    /// What could not be treated as one would wish.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Number of weights, each tensor counted once.
+    pub fn weight_count(&self) -> u64 {
+        self.layers.iter().map(|l| l.weights() as u64).sum()
+    }
+
+    /// Starts collecting statistics of this network.
+    pub fn calibration(&self, spec: CalibrationSpec) -> Calibration<'_> {
+        Calibration::new(&self.network, &self.layers, spec)
+    }
+
+    /// The numbers of one weight tensor as a matrix.
+    pub(crate) fn matrix(&self, layer: &WeightLayer) -> Result<Array2<f32>, TqzError> {
+        match self.weights.get(&layer.site) {
+            Some(values) => Ok(layer.to_matrix(values)),
+            None => Err(TqzError::layer(&layer.name, "its tensor is not in the graph")),
+        }
+    }
+
+    /// Everything of the file that does not depend on the step: graph, side values, verbatim tensors.
+    pub(crate) fn file_without_layers(&self) -> TqzFile {
+        self.file.clone()
+    }
+}
+
+/// Graph-level tensors by the name that operators use: initializers and outputs of Constant nodes.
+fn named_tensors(model: &ModelProto) -> BTreeMap<String, usize> {
+    let mut by_place: BTreeMap<String, String> = BTreeMap::new();
+    if let Some(graph) = &model.graph {
+        for (i, tensor) in graph.initializer.iter().enumerate() {
+            by_place.insert(format!("graph.initializer[{i}]"), tensor.name.clone().unwrap_or_default());
+        }
+        for (i, node) in graph.node.iter().enumerate() {
+            let constant = node.op_type.as_deref() == Some("Constant");
+            if let (true, [attribute], [output]) = (constant, &node.attribute[..], &node.output[..])
+                && attribute.t.is_some()
+            {
+                by_place.insert(format!("graph.node[{i}].attribute[0].t"), output.clone());
+            }
+        }
+    }
+    let mut names = BTreeMap::new();
+    visit::tensors(model, |site, _| {
+        if let Some(name) = by_place.remove(&site.place) {
+            names.entry(name).or_insert(site.index);
+        }
+    });
+    names
+}
+
+/// One entry per weight tensor, with all the layers that use it.
+fn weight_layers(
+    network: &Network,
+    names: &BTreeMap<String, usize>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<WeightLayer>, TqzError> {
+    let mut layers: Vec<WeightLayer> = Vec::new();
+    for (index, layer) in network.layers().iter().enumerate() {
+        if let Some(known) = layers.iter_mut().find(|l| l.name == layer.weight) {
+            known.uses.push(index);
+            continue;
+        }
+        let Some(&site) = names.get(&layer.weight) else {
+            warnings.push(format!(
+                "node {:?}: its weights {:?} are computed from other tensors and kept as they are",
+                layer.node, layer.weight
+            ));
+            continue;
+        };
+        layers.push(WeightLayer::new(layer, index, site)?);
+    }
+    Ok(layers)
+}
+
+fn take_weights(model: &ModelProto, layers: &[WeightLayer]) -> Result<BTreeMap<usize, Vec<f32>>, TqzError> {
+    let mut weights = BTreeMap::new();
+    let mut failure = None;
+    visit::tensors(model, |site, tensor| {
+        let Some(layer) = layers.iter().find(|l| l.site == site.index) else {
+            return;
+        };
+        match tensor.to_f32() {
+            Ok(values) if values.len() == layer.weights() && values.iter().all(|v| v.is_finite()) => {
+                weights.insert(site.index, values);
+            }
+            Ok(values) if values.len() == layer.weights() => {
+                failure = Some(TqzError::layer(&layer.name, "holds numbers that are not finite"));
+            }
+            Ok(values) => {
+                let told = format!("holds {} numbers, its shape says {}", values.len(), layer.weights());
+                failure = Some(TqzError::layer(&layer.name, told));
+            }
+            Err(error) => failure = Some(error.into()),
+        }
+    });
+    failure.map_or(Ok(weights), Err)
+}
+
+/// Moves every number that has its own place in the file out of the model and encodes what is left as the graph.
+fn strip(
+    model: &mut ModelProto,
+    network: &Network,
+    layers: &[WeightLayer],
+    names: &BTreeMap<String, usize>,
+) -> Result<TqzFile, TqzError> {
+    let roles = roles(network, names);
+    let mut file = TqzFile::default();
+    let mut failure = None;
+    visit::tensors_mut(model, |site, tensor| {
+        if layers.iter().any(|l| l.site == site.index) {
+            clear(tensor);
+            return;
+        }
+        let role = roles.get(&site.index).copied().unwrap_or(Role::Other);
+        match side_record(site.index, tensor, role) {
+            Ok(Some(Side::Vector(vector))) => {
+                file.vectors.push(vector);
+                clear(tensor);
+            }
+            Ok(Some(Side::Raw(raw))) => {
+                file.raw.push(raw);
+                clear(tensor);
+            }
+            Ok(None) => {}
+            Err(error) => failure = Some(error),
+        }
+    });
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    file.meta.weights = layers.iter().map(|l| l.weights() as u64).sum();
+    file.graph = tqz_onnx::encode_model(model);
+    Ok(file)
+}
+
+enum Side {
+    Vector(Vector),
+    Raw(RawTensor),
+}
+
+/// Where a tensor that is not a weight goes: quantized, verbatim in a section of its own, or left in the graph.
+fn side_record(site: usize, tensor: &TensorProto, role: Role) -> Result<Option<Side>, TqzError> {
+    if let Some(vector) = code_side_values(site, tensor, role)? {
+        return Ok(Some(Side::Vector(vector)));
+    }
+    match &tensor.raw_data {
+        Some(bytes) if bytes.len() >= RAW_BYTES => {
+            let bits = tensor.element_type()?.bits().unwrap_or(8);
+            Ok(Some(Side::Raw(RawTensor {
+                site: site as u32,
+                width: (bits / 8).clamp(1, 8) as u8,
+                bytes: bytes.clone(),
+            })))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Removes a tensor's numbers; shape, type and name stay.
+fn clear(tensor: &mut TensorProto) {
+    tensor.raw_data = None;
+    tensor.float_data.clear();
+    tensor.double_data.clear();
+    tensor.int32_data.clear();
+    tensor.int64_data.clear();
+    tensor.uint64_data.clear();
+}

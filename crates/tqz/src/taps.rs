@@ -1,0 +1,242 @@
+//! One layer's share of one shard: its input's patches and its output's gradients, added to the layer's sums.
+
+use ndarray::{Array2, ArrayD};
+use tqz_engine::{Layer, LayerOp, Side};
+
+use crate::layout::WeightLayer;
+use crate::linalg::add_gram_lower;
+use crate::statistics::LayerStatistics;
+use crate::unfold::{Plane, Window, spread, unfold};
+
+/// Patches wanted per patch element over the whole set; positions beyond that are subsampled.
+const PATCHES_PER_ELEMENT: usize = 32;
+/// Positions per image below which nothing is subsampled.
+const LEAST_POSITIONS: usize = 64;
+/// Positions per image kept for the output gradients' second moment.
+const GRADIENT_POSITIONS: usize = 4096;
+
+/// What one use of a weight tensor saw in one shard.
+pub(crate) struct LayerTaps<'a> {
+    /// The weight tensor.
+    pub(crate) layer: &'a WeightLayer,
+    /// The node that used it.
+    pub(crate) node: &'a Layer,
+    /// Input of the node.
+    pub(crate) input: &'a ArrayD<f32>,
+    /// Gradient at its output.
+    pub(crate) gradient: &'a ArrayD<f32>,
+    /// Number of the shard's first image in the whole set.
+    pub(crate) first: usize,
+    /// Images expected in the whole set, to decide how many positions of each are enough.
+    pub(crate) expected: usize,
+}
+
+/// An array with the batch axis in front, seen as images of channels × positions.
+struct Images<'a> {
+    values: &'a [f32],
+    count: usize,
+    channels: usize,
+    extents: Vec<usize>,
+}
+
+impl<'a> Images<'a> {
+    fn new(array: &'a ArrayD<f32>) -> Option<Self> {
+        let shape = array.shape();
+        Some(Self {
+            values: array.as_slice()?,
+            count: *shape.first()?,
+            channels: *shape.get(1)?,
+            extents: shape[2..].to_vec(),
+        })
+    }
+
+    fn area(&self) -> usize {
+        self.extents.iter().product()
+    }
+
+    /// The values of one image, channels × positions.
+    fn image(&self, index: usize) -> &'a [f32] {
+        let size = self.channels * self.area();
+        &self.values[index * size..(index + 1) * size]
+    }
+}
+
+impl LayerTaps<'_> {
+    /// Adds this shard's products to the sums.
+    pub(crate) fn add_to(&self, sums: &mut LayerStatistics) {
+        match &self.node.op {
+            LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } if self.layer.is_depthwise() => {
+                self.add_depthwise(sums);
+            }
+            LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } => self.add_convolution(sums),
+            LayerOp::Gemm { trans_a, .. } => self.add_dense(sums, Along::last_unless(*trans_a)),
+            LayerOp::MatMul { side } => self.add_dense(sums, Along::last_unless(*side == Side::Left)),
+        }
+    }
+
+    /// How many positions of an image to look at, of `available` ones.
+    fn position_budget(&self, patch: usize) -> usize {
+        (PATCHES_PER_ELEMENT * patch / self.expected.max(1)).max(LEAST_POSITIONS)
+    }
+
+    /// Where subsampled positions begin, different for each image.
+    fn phase(&self, image: usize) -> f64 {
+        ((self.first + image) as f64 * 0.618_033_988_749_895).fract()
+    }
+
+    fn add_convolution(&self, sums: &mut LayerStatistics) {
+        let (Some(x), Some(g)) = (Images::new(self.input), Images::new(self.gradient)) else {
+            return;
+        };
+        let Some(window) = window(self.node, &x.extents, &g.extents) else {
+            return;
+        };
+        let inputs = self.layer.cols / self.layer.period;
+        for image in 0..x.count {
+            let budget = self.position_budget(self.layer.cols);
+            let positions = spread(g.area(), budget, self.phase(image));
+            let plane = Plane {
+                values: x.image(image),
+                extents: &x.extents,
+            };
+            let mut patches = Array2::zeros((self.layer.cols, positions.len()));
+            for (index, group) in sums.groups.iter_mut().enumerate() {
+                let channels = index * inputs..(index + 1) * inputs;
+                unfold(plane, &window, channels, (&positions, &g.extents), &mut patches);
+                add_gram_lower(group.input_sum_mut(), &patches, 1.0);
+                group.count_input(positions.len() as f64);
+            }
+            self.add_gradients(g.image(image), g.area(), image, sums);
+        }
+    }
+
+    /// Adds Σ_p g·gᵗ of one image; `values` is channels × positions.
+    fn add_gradients(&self, values: &[f32], area: usize, image: usize, sums: &mut LayerStatistics) {
+        let rows = self.layer.rows / self.layer.groups;
+        let positions = spread(area, GRADIENT_POSITIONS, self.phase(image));
+        let weight = area as f32 / positions.len().max(1) as f32;
+        for (index, group) in sums.groups.iter_mut().enumerate() {
+            let part = Array2::from_shape_fn((rows, positions.len()), |(r, p)| {
+                values[(index * rows + r) * area + positions[p]]
+            });
+            add_gram_lower(group.output_sum_mut(), &part, weight);
+            group.count_output(1.0);
+        }
+    }
+
+    /// Exact Fisher block of each channel: the outer product of its weight gradient, image by image. G is 1.
+    fn add_depthwise(&self, sums: &mut LayerStatistics) {
+        let (Some(x), Some(g)) = (Images::new(self.input), Images::new(self.gradient)) else {
+            return;
+        };
+        let Some(window) = window(self.node, &x.extents, &g.extents) else {
+            return;
+        };
+        let per_input = (g.channels / x.channels.max(1)).max(1);
+        let positions: Vec<usize> = (0..g.area()).collect();
+        let mut patches = Array2::zeros((self.layer.cols, positions.len()));
+        for image in 0..x.count {
+            let plane = Plane {
+                values: x.image(image),
+                extents: &x.extents,
+            };
+            for (channel, group) in sums.groups.iter_mut().enumerate() {
+                let source = channel / per_input;
+                if channel % per_input == 0 {
+                    let at = (&positions[..], &g.extents[..]);
+                    unfold(plane, &window, source..source + 1, at, &mut patches);
+                }
+                let gradient = &g.image(image)[channel * g.area()..(channel + 1) * g.area()];
+                let by_weight = Array2::from_shape_fn((self.layer.cols, 1), |(k, _)| {
+                    dot(patches.row(k).as_slice().unwrap_or(&[]), gradient)
+                });
+                add_gram_lower(group.input_sum_mut(), &by_weight, 1.0);
+                group.count_input(1.0);
+                group.output_sum_mut()[(0, 0)] += 1.0;
+                group.count_output(1.0);
+            }
+        }
+    }
+
+    /// Dense layers: vectors along the last axis or, with the weights on the left or a transposed input, the one before.
+    fn add_dense(&self, sums: &mut LayerStatistics, along: Along) {
+        let Some(group) = sums.groups.first_mut() else {
+            return;
+        };
+        let images = self.gradient.shape().first().copied().unwrap_or(1);
+        let gradient_along = match &self.node.op {
+            LayerOp::MatMul { .. } => along,
+            _ => Along::Last,
+        };
+        let x = samples(self.input, self.layer.cols, along);
+        let g = samples(self.gradient, self.layer.rows, gradient_along);
+        add_gram_lower(group.input_sum_mut(), &x, 1.0);
+        group.count_input(x.ncols() as f64);
+        add_gram_lower(group.output_sum_mut(), &g, 1.0);
+        group.count_output(images as f64);
+    }
+}
+
+/// The axis along which a dense layer's vectors lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Along {
+    Last,
+    BeforeLast,
+}
+
+impl Along {
+    fn last_unless(before: bool) -> Self {
+        if before { Self::BeforeLast } else { Self::Last }
+    }
+}
+
+/// An array as length × samples.
+fn samples(array: &ArrayD<f32>, length: usize, along: Along) -> Array2<f32> {
+    let values = array.as_slice().unwrap_or(&[]);
+    let count = values.len() / length.max(1);
+    let inner = match along {
+        Along::Last => 1,
+        Along::BeforeLast => array.shape().last().copied().unwrap_or(1).max(1),
+    };
+    Array2::from_shape_fn((length, count), |(k, s)| {
+        values[(s / inner) * length * inner + k * inner + s % inner]
+    })
+}
+
+/// The kernel's geometry on an input of these extents; automatic padding follows from the sizes, the odd zero at the end
+/// (SAME_UPPER, by far the common one).
+fn window(node: &Layer, extents: &[usize], positions: &[usize]) -> Option<Window> {
+    let (kernel, strides, pads, dilations, transposed) = match &node.op {
+        LayerOp::Conv { kernel, strides, pads, dilations, .. } => (kernel, strides, pads, dilations, false),
+        LayerOp::ConvTranspose { kernel, strides, pads, dilations, .. } => (kernel, strides, pads, dilations, true),
+        LayerOp::Gemm { .. } | LayerOp::MatMul { .. } => return None,
+    };
+    let (wide, narrow) = if transposed { (positions, extents) } else { (extents, positions) };
+    let begins = (0..kernel.len()).map(|axis| match pads {
+        Some(pads) => pads[axis],
+        None => {
+            let steps = (narrow[axis].max(1) - 1) * strides[axis];
+            let covered = steps + (kernel[axis].max(1) - 1) * dilations[axis] + 1;
+            covered.saturating_sub(wide[axis]) / 2
+        }
+    });
+    Some(Window {
+        kernel: kernel.clone(),
+        strides: strides.clone(),
+        dilations: dilations.clone(),
+        pads_begin: begins.collect(),
+        transposed,
+    })
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a8.zip(b8) {
+        for k in 0..8 {
+            lanes[k] += x[k] * y[k];
+        }
+    }
+    lanes.iter().sum::<f32>() + tail
+}

@@ -1,0 +1,177 @@
+//! Patches of a layer's input as columns (im2col), for kernels over any number of axes, with a choice of positions; also for
+//! transposed convolutions, where a patch holds the inputs that reach an output position.
+
+use ndarray::Array2;
+
+/// Kernel geometry along the spatial axes; all vectors have one entry per axis, `pads_begin` and `pads_end` may differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Kernel size.
+    pub(crate) kernel: Vec<usize>,
+    /// Step between positions.
+    pub(crate) strides: Vec<usize>,
+    /// Distance between taps of the kernel.
+    pub(crate) dilations: Vec<usize>,
+    /// Zeros before the first element (transposed: outputs cut off before the first).
+    pub(crate) pads_begin: Vec<usize>,
+    /// Whether the convolution is transposed: strides and dilations act on the output.
+    pub(crate) transposed: bool,
+}
+
+impl Window {
+    /// Input coordinate that kernel tap `tap` meets at output coordinate `at`, if there is one within `extent`.
+    fn source(&self, axis: usize, at: usize, tap: usize, extent: usize) -> Option<usize> {
+        let (stride, pad) = (self.strides[axis], self.pads_begin[axis]);
+        let reach = tap * self.dilations[axis];
+        let source = if self.transposed {
+            let spread = (at + pad).checked_sub(reach)?;
+            (spread % stride == 0).then_some(spread / stride)?
+        } else {
+            (at * stride + reach).checked_sub(pad)?
+        };
+        (source < extent).then_some(source)
+    }
+}
+
+/// One image's activations: channels × spatial axes, contiguous.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plane<'a> {
+    /// channels · product(spatial) values.
+    pub(crate) values: &'a [f32],
+    /// Spatial extents.
+    pub(crate) extents: &'a [usize],
+}
+
+/// Writes the patches of the channels `channels` at the output positions `positions` into `out`, which is
+/// (channels·kernel positions) × positions; `output_extents` turns a flat position into coordinates.
+pub(crate) fn unfold(
+    plane: Plane<'_>,
+    window: &Window,
+    channels: std::ops::Range<usize>,
+    (positions, output_extents): (&[usize], &[usize]),
+    out: &mut Array2<f32>,
+) {
+    let area: usize = plane.extents.iter().product();
+    let taps: usize = window.kernel.iter().product();
+    let places: Vec<Vec<usize>> = positions.iter().map(|&p| coordinates(p, output_extents)).collect();
+    for tap in 0..taps {
+        let shift = coordinates(tap, &window.kernel);
+        let offsets: Vec<Option<usize>> = places
+            .iter()
+            .map(|at| offset(at, &shift, window, plane.extents))
+            .collect();
+        for (i, channel) in channels.clone().enumerate() {
+            let source = &plane.values[channel * area..(channel + 1) * area];
+            let mut row = out.row_mut(i * taps + tap);
+            for (value, at) in row.iter_mut().zip(&offsets) {
+                *value = at.map_or(0.0, |at| source[at]);
+            }
+        }
+    }
+}
+
+/// Coordinates of a flat index in row-major order.
+fn coordinates(mut index: usize, extents: &[usize]) -> Vec<usize> {
+    let mut out = vec![0; extents.len()];
+    for (axis, &extent) in extents.iter().enumerate().rev() {
+        out[axis] = index % extent.max(1);
+        index /= extent.max(1);
+    }
+    out
+}
+
+/// Flat input index that a tap meets at an output place; nothing in the padding.
+fn offset(at: &[usize], tap: &[usize], window: &Window, extents: &[usize]) -> Option<usize> {
+    let mut flat = 0_usize;
+    for (axis, &extent) in extents.iter().enumerate() {
+        flat = flat * extent + window.source(axis, at[axis], tap[axis], extent)?;
+    }
+    Some(flat)
+}
+
+/// At most `budget` of `count` positions, evenly spread; `phase` in 0..1 moves them from image to image.
+pub(crate) fn spread(count: usize, budget: usize, phase: f64) -> Vec<usize> {
+    if count <= budget {
+        return (0..count).collect();
+    }
+    let step = count as f64 / budget as f64;
+    (0..budget)
+        .map(|i| (((i as f64 + phase) * step) as usize).min(count - 1))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_of_a_padded_strided_kernel_are_those_of_the_definition() {
+        let window = Window {
+            kernel: vec![3, 2],
+            strides: vec![2, 1],
+            dilations: vec![1, 2],
+            pads_begin: vec![1, 0],
+            transposed: false,
+        };
+        let extents = [5, 6];
+        let values: Vec<f32> = (0..60).map(|v| v as f32 + 1.0).collect();
+        let output_extents = [3, 4];
+        let positions = [0, 5, 11];
+        let mut out = Array2::zeros((12, 3));
+        let plane = Plane {
+            values: &values,
+            extents: &extents,
+        };
+        unfold(plane, &window, 0..2, (&positions, &output_extents), &mut out);
+        for (column, &p) in positions.iter().enumerate() {
+            let (y, x) = (p / 4, p % 4);
+            for c in 0..2 {
+                for ky in 0..3 {
+                    for kx in 0..2 {
+                        let (iy, ix) = ((y * 2 + ky) as isize - 1, x + kx * 2);
+                        let expected = if iy < 0 || iy >= 5 || ix >= 6 {
+                            0.0
+                        } else {
+                            values[c * 30 + iy as usize * 6 + ix]
+                        };
+                        assert_eq!(out[(c * 6 + ky * 2 + kx, column)], expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patches_of_a_transposed_kernel_reproduce_its_output() {
+        let window = Window {
+            kernel: vec![3],
+            strides: vec![2],
+            dilations: vec![1],
+            pads_begin: vec![1],
+            transposed: true,
+        };
+        let (x, w) = ([1.0_f32, 2.0, 3.0, 4.0], [10.0_f32, 20.0, 30.0]);
+        let mut full = [0.0_f32; 9];
+        for (q, x) in x.iter().enumerate() {
+            for (p, w) in w.iter().enumerate() {
+                full[2 * q + p] += x * w;
+            }
+        }
+        let positions: Vec<usize> = (0..7).collect();
+        let plane = Plane { values: &x, extents: &[4] };
+        let mut patches = Array2::zeros((3, 7));
+        unfold(plane, &window, 0..1, (&positions, &[7]), &mut patches);
+        for position in 0..7 {
+            let y: f32 = (0..3).map(|p| w[p] * patches[(p, position)]).sum();
+            assert_eq!(y, full[position + 1]);
+        }
+    }
+
+    #[test]
+    fn spread_keeps_all_or_exactly_the_budget_in_order() {
+        assert_eq!(spread(4, 9, 0.7), vec![0, 1, 2, 3]);
+        let some = spread(100, 7, 0.99);
+        assert_eq!(some.len(), 7);
+        assert!(some.windows(2).all(|w| w[0] < w[1]) && some[6] < 100);
+    }
+}
