@@ -21,7 +21,11 @@ impl Console {
     }
 
     /// Prints `value` as JSON where JSON was asked for, else the text.
-    pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    pub(crate) fn result(
+        &self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
         let shown = if self.json {
             serde_json::to_string_pretty(value)?
         } else {
@@ -55,7 +59,7 @@ impl Console {
 pub(crate) fn table(header: &[&str], left_columns: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header.iter().copied());
     for row in rows {
@@ -85,7 +89,10 @@ pub(crate) fn thousands(number: u64) -> String {
 /// Refuses to overwrite unless forced.
 pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
     if path.exists() && !force {
-        bail!("{} exists; give --force to replace it or another name with -o", path.display());
+        bail!(
+            "{} exists; give --force to replace it or another name with -o",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -103,9 +110,13 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8], force: bool) -> anyhow::Resu
     file.as_file().sync_all().with_context(shown)?;
     make_readable(&file).with_context(shown)?;
     if force {
-        file.persist(path).map_err(|e| e.error).with_context(shown)?;
+        file.persist(path)
+            .map_err(|e| e.error)
+            .with_context(shown)?;
     } else {
-        file.persist_noclobber(path).map_err(|e| e.error).with_context(shown)?;
+        file.persist_noclobber(path)
+            .map_err(|e| e.error)
+            .with_context(shown)?;
     }
     Ok(())
 }
@@ -114,7 +125,8 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8], force: bool) -> anyhow::Resu
 #[cfg(unix)]
 fn make_readable(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]

@@ -3,7 +3,8 @@
 use anyhow::anyhow;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::prelude::{
-    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries, RGBColor, SVGBackend, Text, WHITE,
+    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries, RGBColor,
+    SVGBackend, Text, WHITE,
 };
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
@@ -87,8 +88,17 @@ fn plot(curve: &Curve) -> anyhow::Result<String> {
 fn draw(curve: &Curve, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, (820, 420)).into_drawing_area();
     area.fill(&WHITE)?;
-    let widest = curve.points.iter().map(|p| p.bits_per_weight).fold(1.0, f64::max) * 1.15;
-    let lowest = curve.points.iter().map(|p| p.top1_percent).fold(curve.original.top1_percent, f64::min);
+    let widest = curve
+        .points
+        .iter()
+        .map(|p| p.bits_per_weight)
+        .fold(1.0, f64::max)
+        * 1.15;
+    let lowest = curve
+        .points
+        .iter()
+        .map(|p| p.top1_percent)
+        .fold(curve.original.top1_percent, f64::min);
     let floor = ((lowest - 3.0) / 5.0).floor() * 5.0;
     let mut chart = ChartBuilder::on(&area)
         .margin(16)
@@ -103,17 +113,37 @@ fn draw(curve: &Curve, svg: &mut String) -> Result<(), Box<dyn std::error::Error
         .light_line_style(WHITE)
         .draw()?;
     let full = curve.original.top1_percent;
-    chart.draw_series(DashedLineSeries::new([(0.0, full), (widest, full)], 6, 5, REFERENCE.stroke_width(2)))?;
+    chart.draw_series(DashedLineSeries::new(
+        [(0.0, full), (widest, full)],
+        6,
+        5,
+        REFERENCE.stroke_width(2),
+    ))?;
     let label = ("sans-serif", 15).into_font().color(&REFERENCE);
-    chart.draw_series([Text::new(format!("full precision {full:.1} %"), (widest * 0.02, full + 1.2), label)])?;
-    let mut sorted: Vec<(f64, f64)> = curve.points.iter().map(|p| (p.bits_per_weight, p.top1_percent)).collect();
+    chart.draw_series([Text::new(
+        format!("full precision {full:.1} %"),
+        (widest * 0.02, full + 1.2),
+        label,
+    )])?;
+    let mut sorted: Vec<(f64, f64)> = curve
+        .points
+        .iter()
+        .map(|p| (p.bits_per_weight, p.top1_percent))
+        .collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    chart.draw_series(LineSeries::new(sorted.iter().copied(), LINE.stroke_width(3)))?;
+    chart.draw_series(LineSeries::new(
+        sorted.iter().copied(),
+        LINE.stroke_width(3),
+    ))?;
     chart.draw_series(sorted.iter().map(|&p| Circle::new(p, 5, LINE.filled())))?;
     let label = ("sans-serif", 15).into_font().color(&INK);
     chart.draw_series(curve.points.iter().map(|p| {
         let text = format!("{:.0} kB, {:.1} %", p.bytes as f64 / 1000.0, p.top1_percent);
-        Text::new(text, (p.bits_per_weight + widest * 0.012, p.top1_percent - 2.2), label.clone())
+        Text::new(
+            text,
+            (p.bits_per_weight + widest * 0.012, p.top1_percent - 2.2),
+            label.clone(),
+        )
     }))?;
     area.present()?;
     drop(chart);

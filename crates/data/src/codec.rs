@@ -6,16 +6,18 @@
 use crate::picture::Picture;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
+use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, PixelFormat};
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Endings of file names that are taken for pictures (compared in lower case).
 pub(crate) const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
 
 /// Most pixels of one picture.
 const MAX_PIXELS: u64 = 1 << 26;
-/// Most pixels that a byte of a picture file may stand for: above every format's densest code for
-/// pictures of any content (deflate at one bit a pixel: 8256).
+/// Most pixels that a byte of a JPEG file may stand for: a block of 64 takes at least a bit.
+const MAX_PIXELS_PER_JPEG_BYTE: u64 = 600;
+/// The same of other files: above deflate's densest code at one bit a pixel, 8256.
 const MAX_PIXELS_PER_BYTE: u64 = 10_000;
 const MAX_SIDE: usize = 32_768;
 /// Real progressive files have about ten; each costs a pass over the picture.
@@ -28,7 +30,7 @@ pub(crate) fn size(bytes: &[u8]) -> Result<(usize, usize), String> {
         Ok((decoder.header().width(), decoder.header().height()))
     } else {
         let (width, height) = other_decoder(bytes)?.dimensions();
-        check_size(width as usize, height as usize, bytes.len())?;
+        check_size((width as usize, height as usize), bytes)?;
         Ok((width as usize, height as usize))
     }
 }
@@ -47,16 +49,22 @@ fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xd8])
 }
 
-fn check_size(width: usize, height: usize, file_bytes: usize) -> Result<(), String> {
+fn check_size((width, height): (usize, usize), bytes: &[u8]) -> Result<(), String> {
     let pixels = width as u64 * height as u64;
     if pixels == 0 || width > MAX_SIDE || height > MAX_SIDE || pixels > MAX_PIXELS {
         return Err(format!(
             "its size is {width} x {height}; legal are 1 to {MAX_SIDE} a side and up to {MAX_PIXELS} pixels"
         ));
     }
-    if pixels > MAX_PIXELS_PER_BYTE * file_bytes as u64 {
+    let densest = if is_jpeg(bytes) {
+        MAX_PIXELS_PER_JPEG_BYTE
+    } else {
+        MAX_PIXELS_PER_BYTE
+    };
+    if pixels > densest * bytes.len() as u64 {
         return Err(format!(
-            "{file_bytes} bytes cannot hold the {width} x {height} pixels its header claims"
+            "{} bytes cannot hold the {width} x {height} pixels its header claims",
+            bytes.len()
         ));
     }
     Ok(())
@@ -81,8 +89,36 @@ fn jpeg_decoder(bytes: &[u8]) -> Result<Decoder<'_>, String> {
             header.components.len()
         ));
     }
-    check_size(header.width(), header.height(), bytes.len())?;
+    check_sampling(&header.components)?;
+    check_size((header.width(), header.height()), bytes)?;
     Ok(decoder)
+}
+
+/// Real files sample the first component (and the fourth, black) fully and the two of colour at full,
+/// half or a quarter of it; the decoder is not made for much else.
+fn check_sampling(components: &[ComponentInfo]) -> Result<(), String> {
+    let factors = |c: &ComponentInfo| (c.horizontal_sampling, c.vertical_sampling);
+    let all: Vec<(u8, u8)> = components.iter().map(factors).collect();
+    let full = all[0];
+    let divides = |&(h, v): &(u8, u8)| {
+        let legal = |f| matches!(f, 1 | 2 | 4);
+        legal(h) && legal(v) && h <= full.0 && v <= full.1
+    };
+    let legal = match all[..] {
+        [_] => true,
+        [_, _, _, black] => {
+            all.iter().all(|f| *f == (1, 1))
+                || all == [(2, 2), (1, 1), (1, 1), black] && black == full
+        }
+        _ => all.iter().all(divides),
+    };
+    if legal {
+        Ok(())
+    } else {
+        Err(format!(
+            "JPEG: the sampling factors {all:?} of its components cannot be read"
+        ))
+    }
 }
 
 /// A file cut inside its last scan has no end marker behind the scan's start; the decoder would fill
@@ -104,12 +140,14 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Picture, String> {
         3 => (PixelFormat::Rgb, 3),
         _ => (PixelFormat::Cmyk, 4),
     };
-    let image = decoder
+    let decoder = decoder
         .with_output_format(format)
         // Only together do these report data that ends early; alone, the strict mode fills in grey.
         .with_lenient(true)
-        .with_stop_on_warning(true)
-        .decode_image()
+        .with_stop_on_warning(true);
+    // The decoder is sound but young: damage that it has not been made for must not end the program.
+    let image = catch_unwind(AssertUnwindSafe(|| decoder.decode_image()))
+        .map_err(|_| "JPEG: the data are damaged beyond decoding".to_string())?
         .map_err(|e| format!("JPEG: {e}"))?;
     let picture = Picture {
         width: image.width,
@@ -167,7 +205,7 @@ fn decode_other(bytes: &[u8]) -> Result<Picture, String> {
     let decoder = other_decoder(bytes)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
-    check_size(width, height, bytes.len())?;
+    check_size((width, height), bytes)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
     image.apply_orientation(Orientation::NoTransforms);
     let high = |samples: &[u16]| samples.iter().map(|v| (v >> 8) as u8).collect::<Vec<u8>>();
@@ -287,6 +325,9 @@ mod tests {
         assert!(decode(&huge).unwrap_err().contains("cannot hold"));
         huge[sof + 5..sof + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
         assert!(decode(&huge).is_err());
+        let mut sampled = bytes.clone();
+        sampled[sof + 11] = 0x13;
+        assert!(decode(&sampled).unwrap_err().contains("sampling"));
         assert!(decode(b"GIF89a").is_err());
         assert!(decode(&[]).is_err());
     }

@@ -1,6 +1,8 @@
 //! Where tensors live: a device chosen by name among those compiled in.
 
-use burn::tensor::Device;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::{Device, Tensor};
 
 use crate::error::EngineError;
 
@@ -24,8 +26,26 @@ impl EngineDevice {
     /// `metal`, `vulkan` or `wgpu` (the first such device of the machine).
     ///
     /// # Errors
-    /// Any other name, or one whose feature is off; the message lists the names available.
+    /// Any other name, or one whose feature is off; the message lists the names available. And a
+    /// device that the machine does not have.
     pub fn from_name(name: &str) -> Result<Self, EngineError> {
+        Self::named(name)?.tried()
+    }
+
+    /// The device itself, once it has held a number and given it back: drivers report their absence
+    /// at the first use only, by panics.
+    fn tried(self) -> Result<Self, EngineError> {
+        let probe = || Tensor::<1>::ones([1], &self.inner).try_to_vec_as::<f32>();
+        match catch_unwind(AssertUnwindSafe(probe)) {
+            Ok(Ok(numbers)) if numbers == [1.0] => Ok(self),
+            _ => Err(EngineError::Device(format!(
+                "device `{}` is compiled in but does not work on this machine",
+                self.name
+            ))),
+        }
+    }
+
+    fn named(name: &str) -> Result<Self, EngineError> {
         match name {
             "cpu" => Ok(Self::cpu()),
             #[cfg(feature = "cuda")]

@@ -110,20 +110,36 @@ impl FormatError {
     /// Says in which section it happened.
     #[must_use]
     pub fn in_section(self, index: usize, kind: &'static str) -> Self {
-        Self::Section { index: index as u64, kind, source: Box::new(self) }
+        Self::Section {
+            index: index as u64,
+            kind,
+            source: Box::new(self),
+        }
     }
 }
 
 /// Errors if `found` exceeds `limit`.
 pub(crate) fn check_limit(what: &'static str, found: u64, limit: u64) -> Result<(), FormatError> {
-    if found > limit { Err(FormatError::Limit { what, found, limit }) } else { Ok(()) }
+    if found > limit {
+        Err(FormatError::Limit { what, found, limit })
+    } else {
+        Ok(())
+    }
 }
 
 /// Errors if `found` differs from what another part asks for.
-pub(crate) fn check_equal(what: &'static str, found: usize, expected: usize) -> Result<(), FormatError> {
+pub(crate) fn check_equal(
+    what: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), FormatError> {
     if found == expected {
         Ok(())
     } else {
-        Err(FormatError::Mismatch { what, expected: expected as u64, found: found as u64 })
+        Err(FormatError::Mismatch {
+            what,
+            expected: expected as u64,
+            found: found as u64,
+        })
     }
 }

@@ -23,7 +23,13 @@ pub enum SectionKind {
 }
 
 impl SectionKind {
-    const ALL: [Self; 5] = [Self::Meta, Self::Graph, Self::Vectors, Self::Raw, Self::Layer];
+    const ALL: [Self; 5] = [
+        Self::Meta,
+        Self::Graph,
+        Self::Vectors,
+        Self::Raw,
+        Self::Layer,
+    ];
 
     /// Name in messages and reports.
     #[must_use]
@@ -83,7 +89,10 @@ impl Directory {
         cursor.take(SIGNATURE.len())?;
         let found = u16::from_le_bytes(cursor.array()?);
         if found == 0 || found > VERSION {
-            return Err(FormatError::Version { found, newest: VERSION });
+            return Err(FormatError::Version {
+                found,
+                newest: VERSION,
+            });
         }
         let count = cursor.varint("number of sections", MAX_SECTIONS)?;
         let mut listed = Vec::new();
@@ -96,7 +105,11 @@ impl Directory {
         let crc = crc32fast::hash(&bytes[..cursor.position]);
         let expected = u32::from_le_bytes(cursor.array()?);
         if crc != expected {
-            return Err(FormatError::Checksum { what: WHAT, found: crc, expected });
+            return Err(FormatError::Checksum {
+                what: WHAT,
+                found: crc,
+                expected,
+            });
         }
         Self::place(listed, cursor.position, bytes.len())
     }
@@ -122,12 +135,19 @@ impl Directory {
             if end > length {
                 return Err(FormatError::Truncated { what: kind.name() });
             }
-            sections.push(SectionEntry { kind, range: start..end, crc });
+            sections.push(SectionEntry {
+                kind,
+                range: start..end,
+                crc,
+            });
             start = end;
         }
         if start < length {
             let bytes = (length - start) as u64;
-            return Err(FormatError::Trailing { what: "the last section", bytes });
+            return Err(FormatError::Trailing {
+                what: "the last section",
+                bytes,
+            });
         }
         Ok(Self { sections })
     }
@@ -135,12 +155,17 @@ impl Directory {
     /// Bytes of the header: signature, version, directory, checksum.
     #[must_use]
     pub fn header_bytes(&self, file_bytes: usize) -> usize {
-        self.sections.first().map_or(file_bytes, |section| section.range.start)
+        self.sections
+            .first()
+            .map_or(file_bytes, |section| section.range.start)
     }
 
     /// The sections of one kind with their place in the directory.
     pub fn of_kind(&self, kind: SectionKind) -> impl Iterator<Item = (usize, &SectionEntry)> {
-        self.sections.iter().enumerate().filter(move |(_, section)| section.kind == kind)
+        self.sections
+            .iter()
+            .enumerate()
+            .filter(move |(_, section)| section.kind == kind)
     }
 
     /// Number of layers.
@@ -154,10 +179,16 @@ impl SectionEntry {
     /// The section's bytes, their checksum verified.
     pub(crate) fn open<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], FormatError> {
         let what = self.kind.name();
-        let section = bytes.get(self.range.clone()).ok_or(FormatError::Truncated { what })?;
+        let section = bytes
+            .get(self.range.clone())
+            .ok_or(FormatError::Truncated { what })?;
         let found = crc32fast::hash(section);
         if found != self.crc {
-            return Err(FormatError::Checksum { what, found, expected: self.crc });
+            return Err(FormatError::Checksum {
+                what,
+                found,
+                expected: self.crc,
+            });
         }
         Ok(section)
     }
@@ -197,11 +228,18 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
-        Self { bytes, position: 0, what }
+        Self {
+            bytes,
+            position: 0,
+            what,
+        }
     }
 
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
-        let taken = self.bytes.get(self.position..).and_then(|rest| rest.get(..count));
+        let taken = self
+            .bytes
+            .get(self.position..)
+            .and_then(|rest| rest.get(..count));
         let taken = taken.ok_or(FormatError::Truncated { what: self.what })?;
         self.position += count;
         Ok(taken)
@@ -222,13 +260,21 @@ impl<'a> Cursor<'a> {
             if byte < 128 {
                 if byte == 0 && shift > 0 {
                     let legal = "the shortest form";
-                    return Err(FormatError::Invalid { what, found: value as i64, legal });
+                    return Err(FormatError::Invalid {
+                        what,
+                        found: value as i64,
+                        legal,
+                    });
                 }
                 check_limit(what, value, limit)?;
                 return Ok(value);
             }
         }
-        Err(FormatError::Limit { what, found: u64::MAX, limit })
+        Err(FormatError::Limit {
+            what,
+            found: u64::MAX,
+            limit,
+        })
     }
 
     pub(crate) fn rest(&self) -> usize {

@@ -7,8 +7,10 @@ mod error;
 mod header;
 mod layer_code;
 pub mod limits;
+mod matrix_code;
 mod reader;
 mod record;
+mod scale_code;
 mod synthesis;
 mod vector_code;
 mod writer;
@@ -16,10 +18,11 @@ mod writer;
 pub use entropy::{BitIo, CandidateCosts, Counter, LevelContext, LevelModel, MatrixSpec};
 pub use error::FormatError;
 pub use header::{Directory, SIGNATURE, SectionEntry, SectionKind};
-pub use layer_code::{LayerBits, count_layer, count_matrix};
+pub use layer_code::{LayerBits, count_layer};
 pub use limits::DecodeLimits;
+pub use matrix_code::count_matrix;
 pub use record::{
-    Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape, Meta, RawTensor, ScaleVector,
-    StepScale, TqzFile, Vector,
+    Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape, Meta, RawTensor,
+    ScaleVector, StepScale, TqzFile, Vector,
 };
 pub use writer::{LayerSize, SizeReport};

@@ -21,6 +21,12 @@ pub const MAX_RANK: usize = 8;
 pub const MAX_EXTENT: u64 = 1 << 28;
 /// Largest number of sections in a file.
 pub const MAX_SECTIONS: u64 = 1 << 16;
+/// Largest number of elements of a tensor.
+pub const MAX_ELEMENTS: u64 = 1 << 40;
+/// Largest number of blocks of a layer.
+pub const MAX_BLOCKS: u64 = 1 << 16;
+/// Largest number of side vectors, and of raw tensors.
+pub const MAX_TENSORS: u64 = 1 << 16;
 /// Largest number of key/value pairs in META.
 pub const MAX_META_PAIRS: u64 = 256;
 /// Largest length of a META key or value, in bytes.
@@ -42,6 +48,17 @@ pub struct DecodeLimits {
     pub vector_elements: u64,
     /// Most levels (coded ones, each of 4 bytes in memory) in one layer.
     pub layer_levels: u64,
+}
+
+impl DecodeLimits {
+    /// Only the format's own limits: for writing and counting.
+    pub(crate) const UNLIMITED: Self = Self {
+        layer_elements: u64::MAX,
+        graph_bytes: u64::MAX,
+        raw_bytes: u64::MAX,
+        vector_elements: u64::MAX,
+        layer_levels: u64::MAX,
+    };
 }
 
 impl Default for DecodeLimits {

@@ -1,6 +1,6 @@
 //! From bytes to records: the whole file, or one layer alone.
 
-use crate::entropy::Decoder;
+use crate::entropy::{ByteModel, Decoder};
 use crate::error::FormatError;
 use crate::header::{Cursor, Directory, SectionEntry, SectionKind};
 use crate::layer_code::code_layer;
@@ -17,7 +17,8 @@ impl TqzFile {
         let directory = Directory::read(bytes)?;
         let mut file = Self::decode_without_layers(bytes, &directory, limits)?;
         for index in 0..directory.layers() {
-            file.layers.push(directory.read_layer(bytes, index, limits)?);
+            file.layers
+                .push(directory.read_layer(bytes, index, limits)?);
         }
         Ok(file)
     }
@@ -81,9 +82,15 @@ impl Directory {
     ) -> Result<LayerRecord, FormatError> {
         let Some((place, section)) = self.of_kind(SectionKind::Layer).nth(index) else {
             let limit = self.layers() as u64;
-            return Err(FormatError::Limit { what: "index of a layer", found: index as u64, limit });
+            return Err(FormatError::Limit {
+                what: "index of a layer",
+                found: index as u64,
+                limit,
+            });
         };
-        let read = section.open(bytes).and_then(|bytes| LayerRecord::decode(bytes, limits));
+        let read = section
+            .open(bytes)
+            .and_then(|bytes| LayerRecord::decode(bytes, limits));
         read.map_err(|error| error.in_section(place, section.kind.name()))
     }
 }
@@ -114,21 +121,26 @@ fn decode_meta(bytes: &[u8]) -> Result<Meta, FormatError> {
     }
     match cursor.rest() {
         0 => Ok(Meta { weights, pairs }),
-        left => Err(FormatError::Trailing { what: WHAT, bytes: left as u64 }),
+        left => Err(FormatError::Trailing {
+            what: WHAT,
+            bytes: left as u64,
+        }),
     }
 }
 
 fn text(cursor: &mut Cursor<'_>) -> Result<String, FormatError> {
     let length = cursor.varint("length of a META text", MAX_META_TEXT)?;
     let bytes = cursor.take(length as usize)?.to_vec();
-    String::from_utf8(bytes).map_err(|_| FormatError::Text { what: "a META text" })
+    String::from_utf8(bytes).map_err(|_| FormatError::Text {
+        what: "a META text",
+    })
 }
 
 fn decode_graph(bytes: &[u8], limits: &DecodeLimits) -> Result<Vec<u8>, FormatError> {
     let mut cursor = Cursor::new(bytes, "GRAPH");
     let length = cursor.varint("bytes of the graph", limits.graph_bytes)?;
     let mut decoder = Decoder::new(&bytes[cursor.position..]);
-    let graph = code_bytes(&mut decoder, None, length as usize, 1)?;
+    let graph = code_bytes(&mut decoder, &mut ByteModel::for_graph(length as usize), None, length as usize)?;
     decoder.finish("the graph")?;
     Ok(graph)
 }

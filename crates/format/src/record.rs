@@ -3,7 +3,7 @@
 use crate::entropy::MatrixSpec;
 use crate::error::{FormatError, check_equal, check_limit};
 use crate::limits::{
-    MAX_BASE_EXPONENT, MAX_EXTENT, MAX_LEVEL, MAX_RANK, MAX_SCALE_EXPONENT, MAX_SCALE_SHIFT,
+    MAX_BASE_EXPONENT, MAX_BLOCKS, MAX_ELEMENTS, MAX_EXTENT, MAX_LEVEL, MAX_RANK, MAX_SCALE_EXPONENT, MAX_SCALE_SHIFT,
 };
 
 /// A whole file.
@@ -138,7 +138,10 @@ impl ScaleVector {
     #[must_use]
     pub fn rounded(shift: u8, exponents: &[i32]) -> Self {
         let half = (1i32 << shift) >> 1;
-        Self { shift, units: exponents.iter().map(|e| (e + half) >> shift).collect() }
+        Self {
+            shift,
+            units: exponents.iter().map(|e| (e + half) >> shift).collect(),
+        }
     }
 
     /// Exponent `index` in 1/64 octave.
@@ -148,9 +151,17 @@ impl ScaleVector {
     }
 
     pub(crate) fn validate(&self, count: usize) -> Result<(), FormatError> {
-        check_limit("granularity of scale exponents", self.shift.into(), MAX_SCALE_SHIFT.into())?;
+        check_limit(
+            "granularity of scale exponents",
+            self.shift.into(),
+            MAX_SCALE_SHIFT.into(),
+        )?;
         check_equal("number of scale exponents", self.units.len(), count)?;
-        match self.units.iter().find(|u| u.unsigned_abs() > (MAX_SCALE_EXPONENT >> self.shift) as u32) {
+        match self
+            .units
+            .iter()
+            .find(|u| u.unsigned_abs() > (MAX_SCALE_EXPONENT >> self.shift) as u32)
+        {
             Some(&unit) => Err(FormatError::Invalid {
                 what: "scale exponent",
                 found: unit.into(),
@@ -176,7 +187,11 @@ impl StepScale {
     /// One step for the whole matrix.
     #[must_use]
     pub fn uniform(base: i32) -> Self {
-        Self { base, rows: None, cols: None }
+        Self {
+            base,
+            rows: None,
+            cols: None,
+        }
     }
 
     /// Exponent of the step of element (`row`, `col`), in 1/64 octave.
@@ -211,7 +226,11 @@ impl LevelMatrix {
         scale: StepScale,
         levels: &[i32],
     ) -> Result<Self, FormatError> {
-        check_equal("number of levels", levels.len(), spec.rows.saturating_mul(spec.cols))?;
+        check_equal(
+            "number of levels",
+            levels.len(),
+            spec.rows.saturating_mul(spec.cols),
+        )?;
         let row = |r: usize| &levels[r * spec.cols..(r + 1) * spec.cols];
         let active: Vec<u32> = (0..spec.rows)
             .filter(|&r| row(r).iter().any(|&level| level != 0))
@@ -221,7 +240,12 @@ impl LevelMatrix {
         for j in 0..spec.cols {
             kept.extend(active.iter().map(|&r| levels[r as usize * spec.cols + j]));
         }
-        let mut matrix = Self { spec, scale, active, levels: kept };
+        let mut matrix = Self {
+            spec,
+            scale,
+            active,
+            levels: kept,
+        };
         matrix.forget_inactive_scales();
         matrix.validate()?;
         Ok(matrix)
@@ -277,7 +301,8 @@ impl LevelMatrix {
         let mut levels = vec![0; self.spec.rows * self.spec.cols];
         for j in 0..self.spec.cols {
             for (index, &r) in self.active.iter().enumerate() {
-                levels[r as usize * self.spec.cols + j] = self.levels[j * self.active.len() + index];
+                levels[r as usize * self.spec.cols + j] =
+                    self.levels[j * self.active.len() + index];
             }
         }
         levels
@@ -295,7 +320,7 @@ impl LevelMatrix {
         check_limit("columns of a matrix", self.spec.cols as u64, MAX_EXTENT)?;
         check_limit("kernel positions", self.spec.period as u64, MAX_EXTENT)?;
         check_positions(self.spec.cols, self.spec.period)?;
-        check_base(self.scale.base)?;
+        check_base(self.scale.base.into())?;
         if let Some(rows) = &self.scale.rows {
             rows.validate(self.spec.rows)?;
         }
@@ -308,15 +333,23 @@ impl LevelMatrix {
 
 pub(crate) fn check_positions(cols: usize, period: usize) -> Result<(), FormatError> {
     if period == 0 {
-        return Err(FormatError::Invalid { what: "kernel positions", found: 0, legal: "at least 1" });
+        return Err(FormatError::Invalid {
+            what: "kernel positions",
+            found: 0,
+            legal: "at least 1",
+        });
     }
     check_equal("columns left over by whole kernels", cols % period, 0)
 }
 
-pub(crate) fn check_base(base: i32) -> Result<(), FormatError> {
-    if base.unsigned_abs() > MAX_BASE_EXPONENT as u32 {
+pub(crate) fn check_base(base: i64) -> Result<(), FormatError> {
+    if base.abs() > MAX_BASE_EXPONENT.into() {
         let legal = "-6400 to 6400 in 1/64 octave";
-        return Err(FormatError::Invalid { what: "base exponent", found: base.into(), legal });
+        return Err(FormatError::Invalid {
+            what: "base exponent",
+            found: base,
+            legal,
+        });
     }
     Ok(())
 }
@@ -324,7 +357,11 @@ pub(crate) fn check_base(base: i32) -> Result<(), FormatError> {
 pub(crate) fn check_level(level: i32) -> Result<(), FormatError> {
     if level.unsigned_abs() > MAX_LEVEL as u32 {
         let legal = "-1048576 to 1048576";
-        return Err(FormatError::Invalid { what: "level", found: level.into(), legal });
+        return Err(FormatError::Invalid {
+            what: "level",
+            found: level.into(),
+            legal,
+        });
     }
     Ok(())
 }
@@ -344,6 +381,7 @@ impl LayerRecord {
     /// Names the first part that does not fit.
     pub fn validate(&self) -> Result<(), FormatError> {
         let shape = self.shape()?;
+        check_limit("blocks of a layer", self.blocks.len() as u64, MAX_BLOCKS)?;
         let mut rows = 0usize;
         for block in &self.blocks {
             rows = rows.saturating_add(block.rows);
@@ -355,12 +393,18 @@ impl LayerRecord {
     /// Number of elements of the tensor.
     #[must_use]
     pub fn elements(&self) -> u64 {
-        self.dims.iter().fold(1, |product, &dim| product.saturating_mul(dim as u64))
+        self.dims
+            .iter()
+            .fold(1, |product, &dim| product.saturating_mul(dim as u64))
     }
 }
 
 impl Block {
     fn validate(&self, shape: &MatrixShape) -> Result<(), FormatError> {
+        if self.rows == 0 {
+            let legal = "at least 1";
+            return Err(FormatError::Invalid { what: "rows of a block", found: 0, legal });
+        }
         let channels = shape.cols / shape.period;
         let fits = |m: &LevelMatrix, rows, cols, period| {
             check_equal("rows of a matrix", m.spec.rows, rows)?;
@@ -394,18 +438,26 @@ pub(crate) fn matrix_shape(dims: &[usize], layout: Layout) -> Result<MatrixShape
     };
     if !legal_rank.contains(&rank) {
         let legal = "1 to 8 (rows first), 2 (columns first), 2 to 8 (transposed)";
-        return Err(FormatError::Invalid { what: "tensor rank", found: rank as i64, legal });
+        return Err(FormatError::Invalid {
+            what: "tensor rank",
+            found: rank as i64,
+            legal,
+        });
     }
     let mut elements = 1u64;
     for &dim in dims {
         check_limit("tensor dimension", dim as u64, MAX_EXTENT)?;
         if dim == 0 {
             let legal = "at least 1";
-            return Err(FormatError::Invalid { what: "tensor dimension", found: 0, legal });
+            return Err(FormatError::Invalid {
+                what: "tensor dimension",
+                found: 0,
+                legal,
+            });
         }
         elements = elements.saturating_mul(dim as u64);
     }
-    check_limit("elements of a tensor", elements, 1 << 40)?;
+    check_limit("elements of a tensor", elements, MAX_ELEMENTS)?;
     let period = dims.iter().skip(2).product();
     let (rows, cols) = match layout {
         Layout::RowsFirst => (dims[0], dims[1..].iter().product()),
@@ -414,7 +466,11 @@ pub(crate) fn matrix_shape(dims: &[usize], layout: Layout) -> Result<MatrixShape
             let groups = groups as usize;
             if groups == 0 || dims[0] % groups != 0 {
                 let legal = "a divisor of the first dimension";
-                return Err(FormatError::Invalid { what: "groups", found: groups as i64, legal });
+                return Err(FormatError::Invalid {
+                    what: "groups",
+                    found: groups as i64,
+                    legal,
+                });
             }
             (dims[1] * groups, dims[0] / groups * period)
         }

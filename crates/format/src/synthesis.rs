@@ -17,19 +17,27 @@ impl LayerRecord {
         let shape = self.shape()?;
         let mut tensor = Vec::new();
         let elements = shape.rows * shape.cols;
-        tensor.try_reserve_exact(elements).map_err(|_| FormatError::Memory {
-            what: "weights",
-            bytes: 4 * elements as u64,
-        })?;
+        tensor
+            .try_reserve_exact(elements)
+            .map_err(|_| FormatError::Memory {
+                what: "weights",
+                bytes: 4 * elements as u64,
+            })?;
         tensor.resize(elements, 0.0f32);
         let mut first = 0;
         for block in &self.blocks {
-            let placement = Placement { layout: self.layout, shape, first };
+            let placement = Placement {
+                layout: self.layout,
+                shape,
+                first,
+            };
             block.synthesize(&placement, &mut tensor);
             first += block.rows;
         }
         match tensor.iter().position(|w| !w.is_finite()) {
-            Some(index) => Err(FormatError::NotFinite { index: index as u64 }),
+            Some(index) => Err(FormatError::NotFinite {
+                index: index as u64,
+            }),
             None => Ok(tensor),
         }
     }
@@ -134,7 +142,11 @@ fn row(t: &LevelMatrix, s: &LevelMatrix, placement: &Placement, tensor: &mut [f3
             for (at, &l) in s.active.iter().enumerate() {
                 let factor = factors[l as usize * period + p];
                 if factor != 0.0 {
-                    add_scaled(&mut sums, factor, &basis[at * channels..(at + 1) * channels]);
+                    add_scaled(
+                        &mut sums,
+                        factor,
+                        &basis[at * channels..(at + 1) * channels],
+                    );
                 }
             }
             for (i, &sum) in sums.iter().enumerate() {

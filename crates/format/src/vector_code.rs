@@ -2,10 +2,12 @@
 
 use crate::entropy::{AdaptiveBit, BitIo, ByteModel, Counter, UintModel, code_flag, code_sint};
 use crate::error::{FormatError, check_limit};
-use crate::limits::{DecodeLimits, MAX_SITE, MAX_VECTOR_EXPONENT};
+use crate::limits::{DecodeLimits, MAX_SITE, MAX_TENSORS, MAX_VECTOR_EXPONENT};
 use crate::record::{RawTensor, Vector};
 
 const CHECK_EVERY: usize = 1024;
+/// Bytes that the model of raw tensors is made for.
+const RAW_EXPECTED: usize = 1 << 13;
 /// Magnitude classes: 0 and one an octave up to 2^25.
 const CLASSES: usize = 28;
 
@@ -66,7 +68,9 @@ pub(crate) fn code_vectors<IO: BitIo>(
     limits: &DecodeLimits,
 ) -> Result<Vec<Vector>, FormatError> {
     let mut model = VectorModel::new();
-    let count = model.header.code_limited(io, "number of vectors", given.len() as u64, MAX_SITE)?;
+    let count = model
+        .header
+        .code_limited(io, "number of vectors", given.len() as u64, MAX_TENSORS)?;
     let mut vectors = Vec::new();
     let (mut site, mut log2_step, mut length) = (-1i64, 0i64, 0i64);
     let mut elements_left = limits.vector_elements;
@@ -79,17 +83,30 @@ pub(crate) fn code_vectors<IO: BitIo>(
         log2_step += code_sint(&mut model.header, io, goal - log2_step);
         if log2_step.abs() > i64::from(MAX_VECTOR_EXPONENT) {
             let legal = "-160 to 160";
-            return Err(FormatError::Invalid { what: "step exponent of a vector", found: log2_step, legal });
+            return Err(FormatError::Invalid {
+                what: "step exponent of a vector",
+                found: log2_step,
+                legal,
+            });
         }
         let goal = vector.map_or(0, |v| v.levels.len() as i64);
         length += code_sint(&mut model.header, io, goal - length);
         let size = u64::try_from(length).unwrap_or(u64::MAX);
         check_limit("elements of all vectors", size, elements_left)?;
         elements_left -= size;
-        let levels = code_levels(io, &mut model, vector.map(|v| &v.levels[..]), length as usize)?;
+        let levels = code_levels(
+            io,
+            &mut model,
+            vector.map(|v| &v.levels[..]),
+            length as usize,
+        )?;
         io.check("the vectors")?;
         if IO::DECODES {
-            let vector = Vector { site: site as u32, log2_step: log2_step as i32, levels };
+            let vector = Vector {
+                site: site as u32,
+                log2_step: log2_step as i32,
+                levels,
+            };
             vector.validate()?;
             vectors.push(vector);
         }
@@ -107,7 +124,8 @@ fn code_levels<IO: BitIo>(
         let cost = |centred| {
             let mut counter = Counter::new();
             let mut trial = model.clone();
-            for_levels(&mut counter, &mut trial, Some(levels), (length, centred)).map(|_| counter.cost())
+            for_levels(&mut counter, &mut trial, Some(levels), (length, centred))
+                .map(|_| counter.cost())
         };
         matches!((cost(true), cost(false)), (Ok(with), Ok(without)) if with < without)
     });
@@ -122,7 +140,10 @@ fn for_levels<IO: BitIo>(
     (length, centred): (usize, bool),
 ) -> Result<Vec<i32>, FormatError> {
     let mut levels = Vec::new();
-    let mut running = Running { mean: 1 << 10, sign: 0 };
+    let mut running = Running {
+        mean: 1 << 10,
+        sign: 0,
+    };
     // Running centre with 3 fraction bits.
     let mut centre = 0i64;
     for i in 0..length {
@@ -130,7 +151,11 @@ fn for_levels<IO: BitIo>(
         let goal = given.map_or(0, |g| i64::from(g[i]));
         let level = expected + model.difference(io, &mut running, goal - expected);
         let level = level.clamp(i32::MIN.into(), i32::MAX.into());
-        centre = if i == 0 { level * 8 } else { centre + ((level * 8 - centre) >> 3) };
+        centre = if i == 0 {
+            level * 8
+        } else {
+            centre + ((level * 8 - centre) >> 3)
+        };
         if IO::DECODES {
             levels.push(level as i32);
         }
@@ -148,8 +173,9 @@ pub(crate) fn code_raw<IO: BitIo>(
     limits: &DecodeLimits,
 ) -> Result<Vec<RawTensor>, FormatError> {
     let mut header = UintModel::default();
-    let count = header.code_limited(io, "number of raw tensors", given.len() as u64, MAX_SITE)?;
+    let count = header.code_limited(io, "number of raw tensors", given.len() as u64, MAX_TENSORS)?;
     let mut tensors = Vec::new();
+    let mut model = ByteModel::new(RAW_EXPECTED);
     let mut site = -1i64;
     let mut bytes_left = limits.raw_bytes;
     for i in 0..count as usize {
@@ -162,23 +188,27 @@ pub(crate) fn code_raw<IO: BitIo>(
         let size = tensor.map_or(0, |t| t.bytes.len() as u64);
         let size = header.code_limited(io, "bytes of all raw tensors", size, bytes_left)?;
         bytes_left -= size;
-        let bytes = code_bytes(io, tensor.map(|t| &t.bytes[..]), size as usize, width)?;
+        model.set_width(width);
+        let bytes = code_bytes(io, &mut model, tensor.map(|t| &t.bytes[..]), size as usize)?;
         if IO::DECODES {
-            tensors.push(RawTensor { site: site as u32, width, bytes });
+            tensors.push(RawTensor {
+                site: site as u32,
+                width,
+                bytes,
+            });
         }
     }
     io.check("the raw tensors")?;
     Ok(tensors)
 }
 
-/// Codes `length` bytes with a fresh model.
+/// Codes `length` bytes.
 pub(crate) fn code_bytes<IO: BitIo>(
     io: &mut IO,
+    model: &mut ByteModel,
     given: Option<&[u8]>,
     length: usize,
-    width: u8,
 ) -> Result<Vec<u8>, FormatError> {
-    let mut model = ByteModel::new(length, width);
     let mut bytes = Vec::new();
     for i in 0..length {
         let byte = model.code(io, given.map_or(0, |g| g[i]));

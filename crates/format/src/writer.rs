@@ -1,10 +1,10 @@
 //! From records to bytes, and the account of where every byte goes.
 
-use crate::entropy::Encoder;
+use crate::entropy::{ByteModel, Encoder};
 use crate::error::{FormatError, check_limit};
 use crate::header::{Directory, SectionKind, write_header, write_varint};
-use crate::layer_code::{LayerBits, code_layer, count_layer, unlimited};
-use crate::limits::{MAX_META_PAIRS, MAX_META_TEXT};
+use crate::layer_code::{LayerBits, code_layer, count_layer};
+use crate::limits::{DecodeLimits, MAX_META_PAIRS, MAX_META_TEXT};
 use crate::record::{LayerRecord, Meta, TqzFile};
 use crate::vector_code::{code_bytes, code_raw, code_vectors};
 
@@ -29,15 +29,17 @@ impl TqzFile {
             sections.push((SectionKind::Graph, encode_graph(&self.graph)?));
         }
         if !self.vectors.is_empty() {
-            self.vectors.iter().try_for_each(|vector| vector.validate())?;
+            self.vectors
+                .iter()
+                .try_for_each(|vector| vector.validate())?;
             let mut encoder = Encoder::new();
-            code_vectors(&mut encoder, &self.vectors, &unlimited())?;
+            code_vectors(&mut encoder, &self.vectors, &DecodeLimits::UNLIMITED)?;
             sections.push((SectionKind::Vectors, encoder.finish()));
         }
         if !self.raw.is_empty() {
             self.check_raw()?;
             let mut encoder = Encoder::new();
-            code_raw(&mut encoder, &self.raw, &unlimited())?;
+            code_raw(&mut encoder, &self.raw, &DecodeLimits::UNLIMITED)?;
             sections.push((SectionKind::Raw, encoder.finish()));
         }
         sections.extend(layers.into_iter().map(|bytes| (SectionKind::Layer, bytes)));
@@ -49,7 +51,11 @@ impl TqzFile {
     }
 
     fn check_raw(&self) -> Result<(), FormatError> {
-        match self.raw.iter().find(|raw| ![1, 2, 4, 8].contains(&raw.width)) {
+        match self
+            .raw
+            .iter()
+            .find(|raw| ![1, 2, 4, 8].contains(&raw.width))
+        {
             Some(raw) => Err(FormatError::Invalid {
                 what: "width of raw elements",
                 found: raw.width.into(),
@@ -66,12 +72,21 @@ impl TqzFile {
     pub fn section_sizes(&self) -> Result<SizeReport, FormatError> {
         let file = self.encode()?;
         let directory = Directory::read(&file)?;
-        let size = |kind| directory.of_kind(kind).map(|(_, section)| section.range.len()).sum();
+        let size = |kind| {
+            directory
+                .of_kind(kind)
+                .map(|(_, section)| section.range.len())
+                .sum()
+        };
         let layers = directory.of_kind(SectionKind::Layer).zip(&self.layers);
         let layers: Result<Vec<_>, FormatError> = layers
             .map(|((_, section), layer)| {
                 let bits = count_layer(layer)?;
-                Ok(LayerSize { site: layer.site, bytes: section.range.len(), bits })
+                Ok(LayerSize {
+                    site: layer.site,
+                    bytes: section.range.len(),
+                    bits,
+                })
             })
             .collect();
         Ok(SizeReport {
@@ -94,7 +109,7 @@ impl LayerRecord {
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
         self.validate()?;
         let mut encoder = Encoder::new();
-        code_layer(&mut encoder, Some(self), &unlimited())?;
+        code_layer(&mut encoder, Some(self), &DecodeLimits::UNLIMITED)?;
         Ok(encoder.finish())
     }
 }
@@ -130,7 +145,11 @@ pub struct LayerSize {
 }
 
 fn encode_meta(meta: &Meta) -> Result<Vec<u8>, FormatError> {
-    check_limit("number of META pairs", meta.pairs.len() as u64, MAX_META_PAIRS)?;
+    check_limit(
+        "number of META pairs",
+        meta.pairs.len() as u64,
+        MAX_META_PAIRS,
+    )?;
     let mut bytes = Vec::new();
     check_limit("number of weights", meta.weights, (1 << 63) - 1)?;
     write_varint(&mut bytes, meta.weights);
@@ -147,7 +166,7 @@ fn encode_graph(graph: &[u8]) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     write_varint(&mut bytes, graph.len() as u64);
     let mut encoder = Encoder::new();
-    code_bytes(&mut encoder, Some(graph), graph.len(), 1)?;
+    code_bytes(&mut encoder, &mut ByteModel::for_graph(graph.len()), Some(graph), graph.len())?;
     bytes.extend_from_slice(&encoder.finish());
     Ok(bytes)
 }

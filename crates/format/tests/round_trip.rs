@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use tqz_format::dequantize::step;
 use tqz_format::{
-    Block, BlockCoding, DecodeLimits, Directory, LayerRecord, Layout, LevelMatrix, MatrixSpec, Meta,
-    RawTensor, ScaleVector, StepScale, TqzFile, Vector, count_layer,
+    Block, BlockCoding, DecodeLimits, Directory, LayerRecord, Layout, LevelMatrix, MatrixSpec,
+    Meta, RawTensor, ScaleVector, StepScale, TqzFile, Vector, count_layer,
 };
 
 /// Levels that are mostly small, sometimes extreme, with empty rows.
@@ -19,15 +19,21 @@ fn levels(rows: usize, cols: usize) -> impl Strategy<Value = Vec<i32>> {
     let row = (any::<bool>(), prop::collection::vec(level, cols));
     prop::collection::vec(row, rows).prop_map(|rows| {
         let row = |(active, row): (bool, Vec<i32>)| {
-            row.into_iter().map(move |level| if active { level } else { 0 })
+            row.into_iter()
+                .map(move |level| if active { level } else { 0 })
         };
         rows.into_iter().flat_map(row).collect()
     })
 }
 
 fn scales(count: usize) -> impl Strategy<Value = Option<ScaleVector>> {
-    let vector = (0u8..=6, prop::collection::vec(-4096i32..=4096, count))
-        .prop_map(|(shift, exponents)| ScaleVector { shift, units: exponents.iter().map(|e| e >> shift).collect() });
+    let vector =
+        (0u8..=6, prop::collection::vec(-4096i32..=4096, count)).prop_map(|(shift, exponents)| {
+            ScaleVector {
+                shift,
+                units: exponents.iter().map(|e| e >> shift).collect(),
+            }
+        });
     prop::option::of(vector)
 }
 
@@ -39,18 +45,28 @@ fn gentle_scales(count: usize) -> impl Strategy<Value = Option<ScaleVector>> {
 }
 
 fn matrix(rows: usize, cols: usize, period: usize) -> impl Strategy<Value = LevelMatrix> {
-    (levels(rows, cols), gentle_scales(rows), gentle_scales(cols), -640i32..=0).prop_map(
-        move |(levels, rows_scale, cols_scale, base)| {
-            let spec = MatrixSpec { rows, cols, period };
-            let scale = StepScale { base, rows: rows_scale, cols: cols_scale };
-            LevelMatrix::from_row_major(spec, scale, &levels).unwrap()
-        },
+    (
+        levels(rows, cols),
+        gentle_scales(rows),
+        gentle_scales(cols),
+        -640i32..=0,
     )
+        .prop_map(move |(levels, rows_scale, cols_scale, base)| {
+            let spec = MatrixSpec { rows, cols, period };
+            let scale = StepScale {
+                base,
+                rows: rows_scale,
+                cols: cols_scale,
+            };
+            LevelMatrix::from_row_major(spec, scale, &levels).unwrap()
+        })
 }
 
 fn coding(n: usize, m: usize, period: usize) -> impl Strategy<Value = BlockCoding> {
     (0usize..3, 0usize..5).prop_flat_map(move |(kind, k)| match kind {
-        0 => matrix(n, m * period, period).prop_map(|weights| BlockCoding::Identity { weights }).boxed(),
+        0 => matrix(n, m * period, period)
+            .prop_map(|weights| BlockCoding::Identity { weights })
+            .boxed(),
         1 => (matrix(k, m * period, period), matrix(n, k, 1))
             .prop_map(|(t, s)| BlockCoding::Column { t, s })
             .boxed(),
@@ -61,23 +77,38 @@ fn coding(n: usize, m: usize, period: usize) -> impl Strategy<Value = BlockCodin
 }
 
 fn layer() -> impl Strategy<Value = LayerRecord> {
-    (1usize..6, 1usize..6, 1usize..4, 1usize..4, 0usize..3, any::<u32>()).prop_flat_map(
-        |(n, m, a, b, layout, site)| {
+    (
+        1usize..6,
+        1usize..6,
+        1usize..4,
+        1usize..4,
+        0usize..3,
+        any::<u32>(),
+    )
+        .prop_flat_map(|(n, m, a, b, layout, site)| {
             let (a, b) = if layout == 1 { (1, 1) } else { (a, b) };
             let blocks = if layout == 2 { 2 } else { 1 };
-            let blocks = prop::collection::vec(coding(n, m, a * b), blocks).prop_map(move |codings| {
-                codings.into_iter().map(|coding| Block { rows: n, coding }).collect::<Vec<_>>()
-            });
+            let blocks =
+                prop::collection::vec(coding(n, m, a * b), blocks).prop_map(move |codings| {
+                    codings
+                        .into_iter()
+                        .map(|coding| Block { rows: n, coding })
+                        .collect::<Vec<_>>()
+                });
             blocks.prop_map(move |blocks| {
                 let (dims, layout) = match layout {
                     0 => (vec![n, m, a, b], Layout::RowsFirst),
                     1 => (vec![m, n], Layout::ColumnsFirst),
                     _ => (vec![2 * m, n, a, b], Layout::Transposed { groups: 2 }),
                 };
-                LayerRecord { site, dims, layout, blocks }
+                LayerRecord {
+                    site,
+                    dims,
+                    layout,
+                    blocks,
+                }
             })
-        },
-    )
+        })
 }
 
 /// W by the plain formulas of docs/format.md.

@@ -41,7 +41,11 @@ pub(crate) fn search_step<T>(
     let limit = match target {
         RateTarget::Step(step) => {
             let outcome = encode(step)?.outcome;
-            return Ok(Found { step, trials: 1, outcome });
+            return Ok(Found {
+                step,
+                trials: 1,
+                outcome,
+            });
         }
         RateTarget::Bytes(bytes) => bytes,
         RateTarget::BitsPerWeight(bits) => (bits * weights as f64 / 8.0) as u64,
@@ -149,14 +153,19 @@ mod tests {
             let found = search_step(target, 1000, model).expect("reachable");
             let size = model(found.outcome).expect("model").size_bytes as f64;
             let limit = bits * 125.0;
-            assert!(size <= limit && size > limit * 0.98, "{bits}: {size} of {limit}");
+            assert!(
+                size <= limit && size > limit * 0.98,
+                "{bits}: {size} of {limit}"
+            );
             assert!(found.trials <= 12, "{} trials", found.trials);
         }
     }
 
     #[test]
     fn an_unreachable_target_says_what_is_possible() {
-        let error = search_step(RateTarget::Bytes(20), 1000, model).map(|f| f.step).expect_err("too small");
+        let error = search_step(RateTarget::Bytes(20), 1000, model)
+            .map(|f| f.step)
+            .expect_err("too small");
         assert!(error.to_string().contains("50 bytes"), "{error}");
     }
 

@@ -95,7 +95,9 @@ impl<'a> Calibration<'a> {
         let first = self.images as usize + start;
         let spec = self.spec;
         let seeded = move |outputs: &[ArrayD<f32>]| {
-            cotangents(outputs, spec.metric, &|image| image_rng(spec.seed, first + image))
+            cotangents(outputs, spec.metric, &|image| {
+                image_rng(spec.seed, first + image)
+            })
         };
         let tapped = self.network.forward_backward(&[input], &taps, &seeded)?;
         Ok(Shard {

@@ -104,7 +104,9 @@ impl EncoderConfig {
             RateTarget::BitsPerWeight(bits) => check("bits per weight", bits, 0.01..=64.0)?,
             RateTarget::Step(step) => check("the step constant", step, 1e-12..=1e12)?,
             RateTarget::Bytes(0) => {
-                return Err(TqzError::Request("a size of at least 1 byte is needed".to_owned()));
+                return Err(TqzError::Request(
+                    "a size of at least 1 byte is needed".to_owned(),
+                ));
             }
             RateTarget::Bytes(_) => {}
         }
@@ -122,7 +124,9 @@ fn check(what: &str, value: f64, legal: RangeInclusive<f64>) -> Result<(), TqzEr
         return Ok(());
     }
     let (low, high) = (legal.start(), legal.end());
-    Err(TqzError::Request(format!("{what} is {value}; it must lie between {low} and {high}")))
+    Err(TqzError::Request(format!(
+        "{what} is {value}; it must lie between {low} and {high}"
+    )))
 }
 
 /// Which second moment of the output's derivatives measures distortion (theory §7).

@@ -35,7 +35,9 @@ pub(crate) fn cotangents(
         Metric::OutputNoise => false,
         Metric::Auto => is_classifier(output.shape()),
     };
-    let images = output.axis_iter(Axis(0)).zip(direction.axis_iter_mut(Axis(0)));
+    let images = output
+        .axis_iter(Axis(0))
+        .zip(direction.axis_iter_mut(Axis(0)));
     for (image, (y, mut v)) in images.enumerate() {
         let mut rng = rng_of(image);
         if fisher {
@@ -89,9 +91,13 @@ mod tests {
         let y = ArrayD::from_shape_vec(IxDyn(&[1, 3]), vec![1.0, 2.0, 0.5]).expect("shape");
         let mut mean = [0.0_f64; 3];
         for n in 0..20_000 {
-            let v = &cotangents(std::slice::from_ref(&y), Metric::Fisher, &|_| image_rng(7, n))[0];
+            let v = &cotangents(std::slice::from_ref(&y), Metric::Fisher, &|_| {
+                image_rng(7, n)
+            })[0];
             assert!(v.sum().abs() < 1e-5);
-            v.iter().zip(&mut mean).for_each(|(v, m)| *m += f64::from(*v) / 20_000.0);
+            v.iter()
+                .zip(&mut mean)
+                .for_each(|(v, m)| *m += f64::from(*v) / 20_000.0);
         }
         assert!(mean.iter().all(|m| m.abs() < 0.015), "{mean:?}");
     }

@@ -31,7 +31,10 @@ fn users(model: &ModelProto) -> BTreeMap<String, (String, String)> {
     let mut users = BTreeMap::new();
     for node in model.graph.iter().flat_map(|graph| &graph.node) {
         for input in &node.input {
-            let user = (node.name.clone().unwrap_or_default(), node.op_type.clone().unwrap_or_default());
+            let user = (
+                node.name.clone().unwrap_or_default(),
+                node.op_type.clone().unwrap_or_default(),
+            );
             users.entry(input.clone()).or_insert(user);
         }
     }
@@ -131,7 +134,11 @@ impl CompressedModel {
             .iter()
             .map(|v| Ok((v.site as usize, Content::Values(v.reconstruct()?))))
             .collect::<Result<_, TqzError>>()?;
-        let raw = self.file.raw.iter().map(|r| (r.site as usize, Content::Bytes(r.bytes.clone())));
+        let raw = self
+            .file
+            .raw
+            .iter()
+            .map(|r| (r.site as usize, Content::Bytes(r.bytes.clone())));
         let mut contents = BTreeMap::new();
         for (site, content) in layers.into_iter().chain(vectors).chain(raw) {
             if contents.insert(site, content).is_some() {
@@ -151,7 +158,10 @@ fn fill(site: usize, tensor: &mut TensorProto, content: Content) -> Result<(), T
     let shape = tensor.dims.clone();
     let mismatch = |found: usize| TqzError::Record {
         site,
-        problem: format!("holds {found} numbers or bytes; the graph's shape {:?} says otherwise", shape),
+        problem: format!(
+            "holds {found} numbers or bytes; the graph's shape {:?} says otherwise",
+            shape
+        ),
     };
     match content {
         Content::Values(values) if values.len() == expected => Ok(tensor.set_f32(&values)?),

@@ -7,7 +7,11 @@ use crate::layout::WeightLayer;
 use crate::report::{LayerReport, Share};
 
 /// One report per layer record; names come from the network's layers where they are known.
-pub(crate) fn layer_reports(file: &TqzFile, sizes: &SizeReport, layers: &[WeightLayer]) -> Vec<LayerReport> {
+pub(crate) fn layer_reports(
+    file: &TqzFile,
+    sizes: &SizeReport,
+    layers: &[WeightLayer],
+) -> Vec<LayerReport> {
     file.layers
         .iter()
         .zip(&sizes.layers)
@@ -64,14 +68,20 @@ fn describe(record: &LayerRecord, bytes: u64, report: &mut LayerReport) {
     let (mut zeros, mut levels, mut kept, mut rows) = (0, 0, 0, 0);
     for block in &record.blocks {
         let (name, kernels, transformed_rows) = match &block.coding {
-            BlockCoding::Identity { weights } => ("identity", weights, (weights.active_rows().len(), block.rows)),
+            BlockCoding::Identity { weights } => (
+                "identity",
+                weights,
+                (weights.active_rows().len(), block.rows),
+            ),
             BlockCoding::Column { t, .. } => ("column", t, (t.active_rows().len(), block.rows)),
             BlockCoding::Row { t, s } => ("row", t, (s.spec().rows, s.spec().cols)),
         };
         let (found, all) = zeros_of(kernels);
         // Rows of T that left the file are zeros as well.
         let missing = match &block.coding {
-            BlockCoding::Column { t, .. } => block.rows.saturating_sub(t.spec().rows) * t.spec().cols,
+            BlockCoding::Column { t, .. } => {
+                block.rows.saturating_sub(t.spec().rows) * t.spec().cols
+            }
             _ => 0,
         };
         zeros += found + missing;
@@ -99,12 +109,18 @@ pub(crate) fn shares(sizes: &SizeReport) -> Vec<Share> {
         ("biases and normalisation", sizes.vector_bytes),
         ("other tensors", sizes.raw_bytes),
         ("graph", sizes.graph_bytes),
-        ("header and checksums", sizes.header_bytes + sizes.meta_bytes),
+        (
+            "header and checksums",
+            sizes.header_bytes + sizes.meta_bytes,
+        ),
     ];
     let covered: usize = parts.iter().map(|(_, bytes)| bytes).sum();
     parts
         .into_iter()
-        .chain([("section checksums", sizes.file_bytes.saturating_sub(covered))])
+        .chain([(
+            "section checksums",
+            sizes.file_bytes.saturating_sub(covered),
+        )])
         .filter(|(_, bytes)| *bytes > 0)
         .map(|(part, bytes)| Share {
             part: part.to_owned(),

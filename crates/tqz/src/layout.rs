@@ -51,9 +51,18 @@ impl WeightLayer {
         }
         let (layout, groups) = match &layer.op {
             LayerOp::Conv { group, .. } => (Layout::RowsFirst, *group),
-            LayerOp::Gemm { trans_b: true, .. } | LayerOp::MatMul { side: Side::Left } => (Layout::RowsFirst, 1),
-            LayerOp::Gemm { trans_b: false, .. } | LayerOp::MatMul { side: Side::Right } => (Layout::ColumnsFirst, 1),
-            LayerOp::ConvTranspose { group, .. } => (Layout::Transposed { groups: *group as u32 }, *group),
+            LayerOp::Gemm { trans_b: true, .. } | LayerOp::MatMul { side: Side::Left } => {
+                (Layout::RowsFirst, 1)
+            }
+            LayerOp::Gemm { trans_b: false, .. } | LayerOp::MatMul { side: Side::Right } => {
+                (Layout::ColumnsFirst, 1)
+            }
+            LayerOp::ConvTranspose { group, .. } => (
+                Layout::Transposed {
+                    groups: *group as u32,
+                },
+                *group,
+            ),
         };
         let outline = LayerRecord {
             site: 0,
@@ -61,9 +70,13 @@ impl WeightLayer {
             layout,
             blocks: Vec::new(),
         };
-        let shape = outline.shape().map_err(|error| problem(&error.to_string()))?;
+        let shape = outline
+            .shape()
+            .map_err(|error| problem(&error.to_string()))?;
         if groups == 0 || shape.rows % groups != 0 {
-            return Err(problem("the number of groups must divide the output channels"));
+            return Err(problem(
+                "the number of groups must divide the output channels",
+            ));
         }
         Ok(Self {
             name: layer.weight.clone(),
@@ -146,7 +159,10 @@ mod tests {
             for output in 0..3 {
                 for position in 0..2 {
                     let (row, column) = (input / 2 * 3 + output, input % 2 * 2 + position);
-                    assert_eq!(matrix[(row, column)], values[(input * 3 + output) * 2 + position]);
+                    assert_eq!(
+                        matrix[(row, column)],
+                        values[(input * 3 + output) * 2 + position]
+                    );
                 }
             }
         }

@@ -151,11 +151,7 @@ pub(crate) fn mean_diagonal<T: Copy + Into<f64>>(matrix: &Array2<T>) -> f64 {
 /// `matrix + fraction · (mean diagonal) · I` in double precision, with a floor that keeps a zero matrix definite.
 pub(crate) fn damped(matrix: &Array2<f32>, fraction: f64) -> Array2<f64> {
     let mean = mean_diagonal(matrix);
-    let add = if mean > 0.0 {
-        fraction * mean
-    } else {
-        1.0
-    };
+    let add = if mean > 0.0 { fraction * mean } else { 1.0 };
     let mut out = matrix.mapv(f64::from);
     out.diag_mut().mapv_inplace(|v| v + add);
     out
@@ -296,9 +292,10 @@ mod tests {
         let lambda = Array2::from_diag(&ndarray::Array1::from(values));
         assert_close(&v.dot(&lambda).dot(&v.t()), &a, 1e-9);
         for column in v.columns() {
-            let peak = column
-                .iter()
-                .fold(0.0_f64, |m, &x| if x.abs() > m.abs() + 1e-9 { x } else { m });
+            let peak = column.iter().fold(
+                0.0_f64,
+                |m, &x| if x.abs() > m.abs() + 1e-9 { x } else { m },
+            );
             assert!(peak > 0.0);
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use tqz_engine::{BatchNorm, Network};
 use tqz_format::Vector;
-use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::model::tensor_proto::DataType;
+use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::visit;
 
 use crate::error::TqzError;
@@ -70,7 +70,11 @@ pub(crate) fn canonical_batch_norms(
 
 /// The four vectors in canonical form, if all are there and finite.
 fn fold(norm: &BatchNorm, network: &Network) -> Option<[Vec<f32>; 4]> {
-    let get = |name: &str| network.weight(name).map(|w| w.mapv(f64::from).into_raw_vec_and_offset().0);
+    let get = |name: &str| {
+        network
+            .weight(name)
+            .map(|w| w.mapv(f64::from).into_raw_vec_and_offset().0)
+    };
     let (scale, bias) = (get(&norm.scale)?, get(&norm.bias)?);
     let (mean, var) = (get(&norm.mean)?, get(&norm.var)?);
     let n = scale.len();
@@ -78,7 +82,11 @@ fn fold(norm: &BatchNorm, network: &Network) -> Option<[Vec<f32>; 4]> {
         return None;
     }
     let epsilon = f64::from(norm.epsilon);
-    let factor: Vec<f64> = scale.iter().zip(&var).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+    let factor: Vec<f64> = scale
+        .iter()
+        .zip(&var)
+        .map(|(s, v)| s / (v + epsilon).sqrt())
+        .collect();
     let offset = (0..n).map(|i| (bias[i] - mean[i] * factor[i]) as f32);
     let offset: Vec<f32> = offset.collect();
     let unit = (1.0 + epsilon).sqrt();
@@ -108,7 +116,10 @@ pub(crate) fn code_side_values(
     tensor: &TensorProto,
     role: Role,
 ) -> Result<Option<Vector>, TqzError> {
-    let single = matches!(tensor.element_type()?, DataType::Float | DataType::Float16 | DataType::Bfloat16);
+    let single = matches!(
+        tensor.element_type()?,
+        DataType::Float | DataType::Float16 | DataType::Bfloat16
+    );
     if role == Role::Other || !single {
         return Ok(None);
     }
@@ -125,7 +136,9 @@ fn quantize_vector(values: &[f32]) -> Option<(i32, Vec<i32>)> {
     if values.is_empty() || values.iter().any(|v| !v.is_finite()) {
         return None;
     }
-    let peak = values.iter().fold(0.0_f64, |m, v| m.max(f64::from(v.abs())));
+    let peak = values
+        .iter()
+        .fold(0.0_f64, |m, v| m.max(f64::from(v.abs())));
     if peak == 0.0 {
         return Some((0, vec![0; values.len()]));
     }
@@ -135,7 +148,10 @@ fn quantize_vector(values: &[f32]) -> Option<(i32, Vec<i32>)> {
         .min(exponent(power.sqrt()) + 1 - RMS_BITS)
         .clamp(-140, 120);
     let step = f64::from(log2_step).exp2();
-    let levels: Vec<f64> = values.iter().map(|v| (f64::from(*v) / step).round()).collect();
+    let levels: Vec<f64> = values
+        .iter()
+        .map(|v| (f64::from(*v) / step).round())
+        .collect();
     let constant = values.iter().all(|v| *v == values[0]);
     if constant && values[0].log2().fract() == 0.0 && values[0] > 0.0 {
         return Some((exponent(peak), vec![1; values.len()]));

@@ -98,7 +98,10 @@ impl Source {
     pub(crate) fn matrix(&self, layer: &WeightLayer) -> Result<Array2<f32>, TqzError> {
         match self.weights.get(&layer.site) {
             Some(values) => Ok(layer.to_matrix(values)),
-            None => Err(TqzError::layer(&layer.name, "its tensor is not in the graph")),
+            None => Err(TqzError::layer(
+                &layer.name,
+                "its tensor is not in the graph",
+            )),
         }
     }
 
@@ -113,7 +116,10 @@ fn named_tensors(model: &ModelProto) -> BTreeMap<String, usize> {
     let mut by_place: BTreeMap<String, String> = BTreeMap::new();
     if let Some(graph) = &model.graph {
         for (i, tensor) in graph.initializer.iter().enumerate() {
-            by_place.insert(format!("graph.initializer[{i}]"), tensor.name.clone().unwrap_or_default());
+            by_place.insert(
+                format!("graph.initializer[{i}]"),
+                tensor.name.clone().unwrap_or_default(),
+            );
         }
         for (i, node) in graph.node.iter().enumerate() {
             let constant = node.op_type.as_deref() == Some("Constant");
@@ -157,7 +163,10 @@ fn weight_layers(
     Ok(layers)
 }
 
-fn take_weights(model: &ModelProto, layers: &[WeightLayer]) -> Result<BTreeMap<usize, Vec<f32>>, TqzError> {
+fn take_weights(
+    model: &ModelProto,
+    layers: &[WeightLayer],
+) -> Result<BTreeMap<usize, Vec<f32>>, TqzError> {
     let mut weights = BTreeMap::new();
     let mut failure = None;
     visit::tensors(model, |site, tensor| {
@@ -165,14 +174,23 @@ fn take_weights(model: &ModelProto, layers: &[WeightLayer]) -> Result<BTreeMap<u
             return;
         };
         match tensor.to_f32() {
-            Ok(values) if values.len() == layer.weights() && values.iter().all(|v| v.is_finite()) => {
+            Ok(values)
+                if values.len() == layer.weights() && values.iter().all(|v| v.is_finite()) =>
+            {
                 weights.insert(site.index, values);
             }
             Ok(values) if values.len() == layer.weights() => {
-                failure = Some(TqzError::layer(&layer.name, "holds numbers that are not finite"));
+                failure = Some(TqzError::layer(
+                    &layer.name,
+                    "holds numbers that are not finite",
+                ));
             }
             Ok(values) => {
-                let told = format!("holds {} numbers, its shape says {}", values.len(), layer.weights());
+                let told = format!(
+                    "holds {} numbers, its shape says {}",
+                    values.len(),
+                    layer.weights()
+                );
                 failure = Some(TqzError::layer(&layer.name, told));
             }
             Err(error) => failure = Some(error.into()),

@@ -70,7 +70,9 @@ impl LayerTaps<'_> {
             }
             LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } => self.add_convolution(sums),
             LayerOp::Gemm { trans_a, .. } => self.add_dense(sums, Along::last_unless(*trans_a)),
-            LayerOp::MatMul { side } => self.add_dense(sums, Along::last_unless(*side == Side::Left)),
+            LayerOp::MatMul { side } => {
+                self.add_dense(sums, Along::last_unless(*side == Side::Left))
+            }
         }
     }
 
@@ -102,7 +104,13 @@ impl LayerTaps<'_> {
             let mut patches = Array2::zeros((self.layer.cols, positions.len()));
             for (index, group) in sums.groups.iter_mut().enumerate() {
                 let channels = index * inputs..(index + 1) * inputs;
-                unfold(plane, &window, channels, (&positions, &g.extents), &mut patches);
+                unfold(
+                    plane,
+                    &window,
+                    channels,
+                    (&positions, &g.extents),
+                    &mut patches,
+                );
                 add_gram_lower(group.input_sum_mut(), &patches, 1.0);
                 group.count_input(positions.len() as f64);
             }
@@ -207,11 +215,27 @@ fn samples(array: &ArrayD<f32>, length: usize, along: Along) -> Array2<f32> {
 /// (SAME_UPPER, by far the common one).
 fn window(node: &Layer, extents: &[usize], positions: &[usize]) -> Option<Window> {
     let (kernel, strides, pads, dilations, transposed) = match &node.op {
-        LayerOp::Conv { kernel, strides, pads, dilations, .. } => (kernel, strides, pads, dilations, false),
-        LayerOp::ConvTranspose { kernel, strides, pads, dilations, .. } => (kernel, strides, pads, dilations, true),
+        LayerOp::Conv {
+            kernel,
+            strides,
+            pads,
+            dilations,
+            ..
+        } => (kernel, strides, pads, dilations, false),
+        LayerOp::ConvTranspose {
+            kernel,
+            strides,
+            pads,
+            dilations,
+            ..
+        } => (kernel, strides, pads, dilations, true),
         LayerOp::Gemm { .. } | LayerOp::MatMul { .. } => return None,
     };
-    let (wide, narrow) = if transposed { (positions, extents) } else { (extents, positions) };
+    let (wide, narrow) = if transposed {
+        (positions, extents)
+    } else {
+        (extents, positions)
+    };
     let begins = (0..kernel.len()).map(|axis| match pads {
         Some(pads) => pads[axis],
         None => {
@@ -232,7 +256,12 @@ fn window(node: &Layer, extents: &[usize], positions: &[usize]) -> Option<Window
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; 8];
     let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(x, y)| x * y).sum();
+    let tail: f32 = a8
+        .remainder()
+        .iter()
+        .zip(b8.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (x, y) in a8.zip(b8) {
         for k in 0..8 {
             lanes[k] += x[k] * y[k];

@@ -53,7 +53,10 @@ pub(crate) fn unfold(
 ) {
     let area: usize = plane.extents.iter().product();
     let taps: usize = window.kernel.iter().product();
-    let places: Vec<Vec<usize>> = positions.iter().map(|&p| coordinates(p, output_extents)).collect();
+    let places: Vec<Vec<usize>> = positions
+        .iter()
+        .map(|&p| coordinates(p, output_extents))
+        .collect();
     for tap in 0..taps {
         let shift = coordinates(tap, &window.kernel);
         let offsets: Vec<Option<usize>> = places
@@ -122,7 +125,13 @@ mod tests {
             values: &values,
             extents: &extents,
         };
-        unfold(plane, &window, 0..2, (&positions, &output_extents), &mut out);
+        unfold(
+            plane,
+            &window,
+            0..2,
+            (&positions, &output_extents),
+            &mut out,
+        );
         for (column, &p) in positions.iter().enumerate() {
             let (y, x) = (p / 4, p % 4);
             for c in 0..2 {
@@ -158,7 +167,10 @@ mod tests {
             }
         }
         let positions: Vec<usize> = (0..7).collect();
-        let plane = Plane { values: &x, extents: &[4] };
+        let plane = Plane {
+            values: &x,
+            extents: &[4],
+        };
         let mut patches = Array2::zeros((3, 7));
         unfold(plane, &window, 0..1, (&positions, &[7]), &mut patches);
         for position in 0..7 {

@@ -7,14 +7,15 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 use tqz::{
-    CalibrationSpec, EncoderConfig, Metric, Progress, QuantizerSpec, RateTarget, Report, Source, TransformSpec,
+    CalibrationSpec, EncoderConfig, Metric, Progress, QuantizerSpec, RateTarget, Report, Source,
+    TransformSpec,
 };
 use tqz_data::DataSet;
 use tqz_engine::EngineDevice;
 
 use crate::Common;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, check_free, table, thousands, write_file};
+use crate::output::{Console, check_free, thousands, write_file};
 use crate::progress::Bars;
 
 /// Images per batch given to calibration.
@@ -106,7 +107,10 @@ struct Outcome {
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     let start = Instant::now();
-    let output = args.output.clone().unwrap_or_else(|| args.model.with_extension("tqz"));
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| args.model.with_extension("tqz"));
     check_free(&output, common.force)?;
     let config = config(args)?;
     config.check()?;
@@ -114,8 +118,13 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let source = Source::read(&args.model, &device)?;
     let data = open(&args.calib, &args.from, common.seed)?;
     let bars = Bars::new(console);
-    let statistics = calibrate(&source, &data, common.seed, &bars)
-        .with_context(|| format!("calibrating {} with {}", args.model.display(), args.calib.display()))?;
+    let statistics = calibrate(&source, &data, common.seed, &bars).with_context(|| {
+        format!(
+            "calibrating {} with {}",
+            args.model.display(),
+            args.calib.display()
+        )
+    })?;
     let (bytes, report) = tqz::compress(&source, &statistics, &config, &bars)?;
     write_file(&output, &bytes, common.force)?;
     for warning in &report.warnings {

@@ -21,7 +21,7 @@ const TEST: &[u8] = include_bytes!("../../../../assets/demo-test.npz");
 const CALIBRATION_CARD: &str = include_str!("../../../../assets/demo-calib.toml");
 const TEST_CARD: &str = include_str!("../../../../assets/demo-test.toml");
 /// Rates shown: no loss, little loss, visible loss.
-const RATES_BPW: [f64; 3] = [4.0, 2.0, 1.0];
+const RATES_BPW: [f64; 3] = [2.0, 1.0, 0.7];
 
 /// Arguments of `tqz demo`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let bars = Bars::new(console);
     let device = EngineDevice::from_name(&common.device)?;
     let source = Source::new(tqz_onnx::decode_model(MODEL)?, &device)?;
-    let calibration = embedded("demo-calib.npz", (CALIBRATION, CALIBRATION_CARD), common.seed)?;
+    let calibration = embedded(
+        "demo-calib.npz",
+        (CALIBRATION, CALIBRATION_CARD),
+        common.seed,
+    )?;
     let test = embedded("demo-test.npz", (TEST, TEST_CARD), common.seed)?;
     let weights = source.weight_count();
     let row = |name: String, bytes: u64, scores: Scores| Row {
@@ -81,7 +85,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         let (bytes, _) = tqz::compress(&source, &statistics, &config, &bars)?;
         let network = Network::from_model(&CompressedModel::decode(&bytes)?.to_model()?, &device)?;
         let scores = score(&network, Some(source.network()), &test, &bars)?;
-        compressed.push(row(format!("{rate} bits/weight"), bytes.len() as u64, scores));
+        compressed.push(row(
+            format!("{rate} bits/weight"),
+            bytes.len() as u64,
+            scores,
+        ));
     }
     let outcome = Outcome {
         page: page.display().to_string(),
@@ -123,7 +131,11 @@ fn curve(outcome: &Outcome) -> Curve {
         bits_per_weight: row.bits_per_weight,
         times_smaller: row.times_smaller,
         top1_percent: row.scores.top1_percent.unwrap_or(0.0),
-        agreement_percent: row.scores.reference.as_ref().and_then(|r| r.agreement_percent),
+        agreement_percent: row
+            .scores
+            .reference
+            .as_ref()
+            .and_then(|r| r.agreement_percent),
     };
     Curve {
         weights: outcome.weights,
@@ -134,20 +146,32 @@ fn curve(outcome: &Outcome) -> Curve {
 }
 
 fn text(outcome: &Outcome) -> String {
-    let header = ["network", "bytes", "bits/weight", "smaller", "top-1 %", "agreement %", "KL nats"];
-    let number = |value: Option<f64>, digits: usize| value.map_or(String::from("–"), |v| format!("{v:.digits$}"));
-    let rows = std::iter::once(&outcome.original).chain(&outcome.compressed).map(|row| {
-        let reference = row.scores.reference.as_ref();
-        vec![
-            row.name.clone(),
-            thousands(row.bytes),
-            format!("{:.2}", row.bits_per_weight),
-            format!("{:.1} ×", row.times_smaller),
-            number(row.scores.top1_percent, 1),
-            number(reference.and_then(|r| r.agreement_percent), 1),
-            number(reference.and_then(|r| r.kl_nats), 4),
-        ]
-    });
+    let header = [
+        "network",
+        "bytes",
+        "bits/weight",
+        "smaller",
+        "top-1 %",
+        "agreement %",
+        "KL nats",
+    ];
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or(String::from("–"), |v| format!("{v:.digits$}"))
+    };
+    let rows = std::iter::once(&outcome.original)
+        .chain(&outcome.compressed)
+        .map(|row| {
+            let reference = row.scores.reference.as_ref();
+            vec![
+                row.name.clone(),
+                thousands(row.bytes),
+                format!("{:.2}", row.bits_per_weight),
+                format!("{:.1} ×", row.times_smaller),
+                number(row.scores.top1_percent, 1),
+                number(reference.and_then(|r| r.agreement_percent), 1),
+                number(reference.and_then(|r| r.kl_nats), 4),
+            ]
+        });
     format!(
         "{}\n{} test images, {:.1} s; curve in {}",
         table(&header, 1, rows.collect()),

@@ -52,13 +52,25 @@ pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
 
 fn compressed(args: &Args) -> anyhow::Result<Outcome> {
     let compressed = super::read_compressed(&args.model)?;
-    let inspection = compressed.inspect().with_context(|| args.model.display().to_string())?;
-    Ok(outcome(args, "tqz", compressed.weights(), (inspection.layers, inspection.shares))?)
+    let inspection = compressed
+        .inspect()
+        .with_context(|| args.model.display().to_string())?;
+    Ok(outcome(
+        args,
+        "tqz",
+        compressed.weights(),
+        (inspection.layers, inspection.shares),
+    )?)
 }
 
 fn original(args: &Args) -> anyhow::Result<Outcome> {
     let source = Source::read(&args.model, &EngineDevice::cpu())?;
-    Ok(outcome(args, "onnx", source.weight_count(), (source.layer_reports(), Vec::new()))?)
+    Ok(outcome(
+        args,
+        "onnx",
+        source.weight_count(),
+        (source.layer_reports(), Vec::new()),
+    )?)
 }
 
 fn outcome(

@@ -52,7 +52,16 @@ pub(crate) fn starts_compressed(path: &Path) -> anyhow::Result<bool> {
 
 /// A line per layer.
 pub(crate) fn layer_table(layers: &[LayerReport]) -> String {
-    let header = ["layer", "operator", "shape", "transform", "weights", "bits/weight", "zeros %", "rows"];
+    let header = [
+        "layer",
+        "operator",
+        "shape",
+        "transform",
+        "weights",
+        "bits/weight",
+        "zeros %",
+        "rows",
+    ];
     let optional = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
     let rows = layers.iter().map(|layer| {
         let shape: Vec<String> = layer.shape.iter().map(ToString::to_string).collect();

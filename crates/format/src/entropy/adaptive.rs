@@ -25,7 +25,10 @@ pub struct AdaptiveBit {
 
 impl Default for AdaptiveBit {
     fn default() -> Self {
-        Self { p16: 32768, uses: 0 }
+        Self {
+            p16: 32768,
+            uses: 0,
+        }
     }
 }
 
@@ -117,7 +120,11 @@ impl UintModel {
 /// Codes a signed integer: magnitude by `model`, then the sign plainly.
 pub(crate) fn code_sint<IO: BitIo>(model: &mut UintModel, io: &mut IO, value: i64) -> i64 {
     let magnitude = model.code(io, value.unsigned_abs()) as i64;
-    if magnitude != 0 && code_flag(io, value < 0) { -magnitude } else { magnitude }
+    if magnitude != 0 && code_flag(io, value < 0) {
+        -magnitude
+    } else {
+        magnitude
+    }
 }
 
 #[cfg(test)]

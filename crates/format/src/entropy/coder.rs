@@ -6,6 +6,8 @@ use crate::error::FormatError;
 
 /// The interval is widened by 32 bits as soon as it is narrower than this.
 const RENORMALIZE: u64 = 1 << 32;
+/// Most coded bits that a byte can hold: 8 / -log2(1 - 16/65536), rounded up.
+const BITS_PER_BYTE: u64 = 22_710;
 /// Bytes past the end that a decoder may read as zeros: the encoder leaves out the end's zeros.
 const SLACK: usize = 8;
 
@@ -27,7 +29,11 @@ impl Encoder {
     /// An encoder that has written nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { low: 0, range: u64::MAX, bytes: Vec::new() }
+        Self {
+            low: 0,
+            range: u64::MAX,
+            bytes: Vec::new(),
+        }
     }
 
     /// Ends the stream with as few bytes as name a number inside the interval, and returns it.
@@ -42,7 +48,8 @@ impl Encoder {
                 if carry {
                     self.carry();
                 }
-                self.bytes.extend_from_slice(&value.to_be_bytes()[..kept as usize]);
+                self.bytes
+                    .extend_from_slice(&value.to_be_bytes()[..kept as usize]);
                 break;
             }
         }
@@ -79,7 +86,8 @@ impl BitIo for Encoder {
             }
         }
         if self.range < RENORMALIZE {
-            self.bytes.extend_from_slice(&((self.low >> 32) as u32).to_be_bytes());
+            self.bytes
+                .extend_from_slice(&((self.low >> 32) as u32).to_be_bytes());
             self.low <<= 32;
             self.range <<= 32;
         }
@@ -102,7 +110,12 @@ impl<'a> Decoder<'a> {
     /// Starts reading a stream.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { offset: 0, range: u64::MAX, bytes, taken: 0 };
+        let mut decoder = Self {
+            offset: 0,
+            range: u64::MAX,
+            bytes,
+            taken: 0,
+        };
         let high = u64::from(decoder.word());
         decoder.offset = (high << 32) | u64::from(decoder.word());
         decoder
@@ -115,14 +128,20 @@ impl<'a> Decoder<'a> {
     pub fn finish(self, what: &'static str) -> Result<(), FormatError> {
         self.check(what)?;
         match self.bytes.len().checked_sub(self.taken) {
-            Some(bytes) if bytes > 0 => Err(FormatError::Trailing { what, bytes: bytes as u64 }),
+            Some(bytes) if bytes > 0 => Err(FormatError::Trailing {
+                what,
+                bytes: bytes as u64,
+            }),
             _ => Ok(()),
         }
     }
 
     #[inline]
     fn word(&mut self) -> u32 {
-        let next = self.bytes.get(self.taken..).and_then(|rest| rest.first_chunk::<4>());
+        let next = self
+            .bytes
+            .get(self.taken..)
+            .and_then(|rest| rest.first_chunk::<4>());
         let word = match next {
             Some(bytes) => u32::from_be_bytes(*bytes),
             None => self.last_word(),
@@ -166,6 +185,12 @@ impl BitIo for Decoder<'_> {
             return Err(FormatError::Truncated { what });
         }
         Ok(())
+    }
+
+    fn bits_left(&self) -> u64 {
+        // The 8 bytes in `offset` are taken but may all be unused.
+        let bytes = self.bytes.len().saturating_sub(self.taken) + 8 + SLACK;
+        bytes as u64 * BITS_PER_BYTE
     }
 }
 
@@ -229,13 +254,25 @@ mod tests {
     }
 
     #[test]
+    fn no_more_bits_come_than_bits_left_promises() {
+        let bytes = encode(&vec![(16, false); 3_000_000]);
+        assert!(Decoder::new(&bytes).bits_left() >= 3_000_000);
+    }
+
+    #[test]
     fn reading_far_past_the_end_is_an_error_and_unread_bytes_too() {
         let bytes = encode(&[(32768, false); 200]);
         let mut decoder = Decoder::new(&bytes);
-        assert!(matches!(decoder.clone().finish("x"), Err(FormatError::Trailing { .. })));
+        assert!(matches!(
+            decoder.clone().finish("x"),
+            Err(FormatError::Trailing { .. })
+        ));
         for _ in 0..400 {
             decoder.bit(Prob::HALF, false);
         }
-        assert_eq!(decoder.finish("x"), Err(FormatError::Truncated { what: "x" }));
+        assert_eq!(
+            decoder.finish("x"),
+            Err(FormatError::Truncated { what: "x" })
+        );
     }
 }

@@ -36,6 +36,15 @@ impl PartBits {
     }
 }
 
+impl std::ops::AddAssign for PartBits {
+    fn add_assign(&mut self, more: Self) {
+        self.header_bits += more.header_bits;
+        self.scale_bits += more.scale_bits;
+        self.activity_bits += more.activity_bits;
+        self.level_bits += more.level_bits;
+    }
+}
+
 /// A [`BitIo`] that only counts.
 #[derive(Debug, Clone)]
 pub struct Counter {
@@ -54,7 +63,10 @@ impl Counter {
     /// A counter at zero.
     #[must_use]
     pub fn new() -> Self {
-        Self { costs: [0; 4], part: 0 }
+        Self {
+            costs: [0; 4],
+            part: 0,
+        }
     }
 
     /// Total in 1/65536 bit.
@@ -74,7 +86,12 @@ impl Counter {
     pub fn parts(&self) -> PartBits {
         let [header_bits, scale_bits, activity_bits, level_bits] =
             self.costs.map(|cost| cost as f64 / f64::from(COST_ONE_BIT));
-        PartBits { header_bits, scale_bits, activity_bits, level_bits }
+        PartBits {
+            header_bits,
+            scale_bits,
+            activity_bits,
+            level_bits,
+        }
     }
 
     /// Returns what was counted by part and starts again at zero.

@@ -29,7 +29,10 @@ pub(crate) struct Slot {
 impl Slot {
     /// Starts at `p16` (in 1/65536) as if used `uses` times.
     pub(crate) fn new(p16: u32, uses: u32) -> Self {
-        Self { state: p16 << 16 | uses, stretched: stretch(p16) }
+        Self {
+            state: p16 << 16 | uses,
+            stretched: stretch(p16),
+        }
     }
 
     /// The probability as it is.

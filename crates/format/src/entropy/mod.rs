@@ -6,6 +6,7 @@ mod byte_model;
 mod coder;
 mod counter;
 mod level_model;
+mod level_tables;
 mod mixing;
 mod surroundings;
 mod tables;
@@ -64,6 +65,12 @@ pub trait BitIo {
     fn check(&self, what: &'static str) -> Result<(), FormatError> {
         let _ = what;
         Ok(())
+    }
+
+    /// An upper bound of the bits that can still be coded; a matrix that needs more is an error before
+    /// anything is allocated for it.
+    fn bits_left(&self) -> u64 {
+        u64::MAX
     }
 
     /// Says which part the following bits belong to; only counters listen.

@@ -101,7 +101,7 @@ impl Surroundings {
         let period = spec.period.max(1);
         let root = period.isqrt();
         let width = if root * root == period { root } else { period };
-        let depth = period.max(3).max(2 * width) + 1;
+        let depth = period.max(3) + 1;
         Self {
             rows: spec.rows,
             period,
@@ -159,10 +159,16 @@ impl Surroundings {
         self.log_global = log8(self.global_mean);
         let mut views = std::mem::take(&mut self.views);
         let lag = if self.period > 2 { self.period } else { 3 };
-        let columns = self.lagged(1).iter().zip(self.lagged(2)).zip(self.lagged(lag));
+        let columns = self
+            .lagged(1)
+            .iter()
+            .zip(self.lagged(2))
+            .zip(self.lagged(lag));
         let means = self.row_slow.iter().zip(&self.row_fast);
         let kernels = self.has_kernels();
-        for ((view, ((left, left2), back)), (&slow, &fast)) in views.iter_mut().zip(columns).zip(means) {
+        for ((view, ((left, left2), back)), (&slow, &fast)) in
+            views.iter_mut().zip(columns).zip(means)
+        {
             let [left, left2, back] = [left, left2, back].map(|q| u32::from(q.unsigned_abs()));
             view.near = 2 * left + left2 + 2 * back;
             view.sum = if kernels { left + left2 + back } else { left };
@@ -179,9 +185,16 @@ impl Surroundings {
     fn predict(&self, views: &mut [RowView]) {
         let w = self.width;
         let (x, y) = (self.position % w, self.position / w);
-        let inside = [x > 0, y > 0, x > 0 && y > 0, y > 0 && x + 1 < w, x > 1, y > 1];
-        let lags = [1, w, w + 1, w - 1, 2, 2 * w];
-        // A tap outside reads its column all the same and is masked.
+        let inside = [
+            x > 0,
+            y > 0,
+            x > 0 && y > 0,
+            y > 0 && x + 1 < w,
+            x > 1,
+            y > 1,
+        ];
+        // A tap outside reads some column all the same and is masked.
+        let lags = [1, w, w + 1, w - 1, 2, 2 * w].map(|lag| lag.min(self.depth));
         let masks = inside.map(|inside| -i16::from(inside));
         let columns = lags.map(|lag| &self.lagged(lag)[..views.len()]);
         let weights = self.prediction[self.position];

@@ -21,8 +21,6 @@ pub(crate) const fn log2_q16(x: u32) -> u32 {
     (exponent << 16) | fraction
 }
 
-/// Steps of the stretched domain in one unit of ln p/(1-p).
-pub(crate) const STRETCH_ONE: i32 = 256;
 /// Largest magnitude of a stretched probability that [`squash`] tells apart.
 pub(crate) const STRETCH_MAX: i32 = 2128;
 
@@ -119,7 +117,10 @@ mod tests {
         for x in [1u32, 2, 3, 5, 1000, 65535, u32::MAX] {
             let exact = f64::from(x).log2() * 65536.0;
             let got = f64::from(log2_q16(x));
-            assert!(got <= exact + 1e-6 && got > exact - 2.0, "{x}: {got} for {exact}");
+            assert!(
+                got <= exact + 1e-6 && got > exact - 2.0,
+                "{x}: {got} for {exact}"
+            );
         }
     }
 
@@ -127,7 +128,7 @@ mod tests {
     fn stretch_is_the_logit_within_a_cell() {
         for p in (16..65520).step_by(7) {
             let f = f64::from(p) / 65536.0;
-            let exact = (f / (1.0 - f)).ln() * f64::from(STRETCH_ONE);
+            let exact = (f / (1.0 - f)).ln() * 256.0;
             let got = f64::from(stretch(p));
             assert!((got - exact).abs() < 10.0, "{p}: {got} for {exact}");
             assert_eq!(stretch(65536 - p), -stretch(p));
@@ -139,7 +140,10 @@ mod tests {
         for x in -STRETCH_MAX..=STRETCH_MAX {
             let exact = 65536.0 / (1.0 + (-f64::from(x) / 256.0).exp());
             let got = f64::from(squash(x).p16());
-            assert!((got - exact).abs() < 16.0 + 0.009 * exact.min(65536.0 - exact), "{x}");
+            assert!(
+                (got - exact).abs() < 16.0 + 0.009 * exact.min(65536.0 - exact),
+                "{x}"
+            );
         }
         assert_eq!(squash(i32::MIN / 2).p16(), u32::from(Prob::MIN));
         assert_eq!(squash(0).p16(), 32768);

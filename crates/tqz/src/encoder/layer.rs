@@ -2,7 +2,9 @@
 //! (theory §9).
 
 use ndarray::{Array2, Axis};
-use tqz_format::{Block as CodedBlock, BlockCoding, LayerRecord, LevelMatrix, MatrixSpec, StepScale};
+use tqz_format::{
+    Block as CodedBlock, BlockCoding, LayerRecord, LevelMatrix, MatrixSpec, StepScale,
+};
 
 use crate::config::QuantizerSpec;
 use crate::encoder::prepared::{PreparedLayer, Transformed};
@@ -60,7 +62,11 @@ fn unsolvable(prepared: &PreparedLayer) -> TqzError {
 }
 
 /// The weights themselves, errors pushed along inputs and outputs.
-fn code_direct(prepared: &PreparedLayer, quantizer: QuantizerSpec, c: f64) -> Result<CodedLayer, TqzError> {
+fn code_direct(
+    prepared: &PreparedLayer,
+    quantizer: QuantizerSpec,
+    c: f64,
+) -> Result<CodedLayer, TqzError> {
     let conditional = |factors: &[UnitUpper]| factors.iter().map(|f| f.d.clone()).collect();
     let (cols, rows): (Vec<Vec<f64>>, Vec<f64>) = if quantizer.feedback {
         let rows: Vec<Vec<f64>> = conditional(&prepared.output);
@@ -68,7 +74,8 @@ fn code_direct(prepared: &PreparedLayer, quantizer: QuantizerSpec, c: f64) -> Re
     } else {
         (prepared.plain_input.clone(), prepared.plain_output.clone())
     };
-    let with_feedback = |factors: &'_ [UnitUpper]| if quantizer.feedback { factors.len() } else { 0 };
+    let with_feedback =
+        |factors: &'_ [UnitUpper]| if quantizer.feedback { factors.len() } else { 0 };
     let problem = Problem {
         coefficients: &prepared.weights,
         period: prepared.layer.period,
@@ -82,7 +89,12 @@ fn code_direct(prepared: &PreparedLayer, quantizer: QuantizerSpec, c: f64) -> Re
     let outcome = quantize(&problem, &problem.steps(StepFactors::Both))?;
     Ok(CodedLayer {
         distortion: outcome.distortion,
-        record: record(prepared, BlockCoding::Identity { weights: outcome.matrix }),
+        record: record(
+            prepared,
+            BlockCoding::Identity {
+                weights: outcome.matrix,
+            },
+        ),
     })
 }
 
@@ -109,7 +121,13 @@ fn code_column(
     let error = &product(Block::whole(&values(&basis)), Block::whole(&t)) - &prepared.weights;
     Ok(CodedLayer {
         distortion: closed_form(prepared, transformed, &error),
-        record: record(prepared, BlockCoding::Column { t: kernels, s: basis }),
+        record: record(
+            prepared,
+            BlockCoding::Column {
+                t: kernels,
+                s: basis,
+            },
+        ),
     })
 }
 
@@ -149,8 +167,13 @@ fn code_basis(
     let p = product(Block::whole(t), Block::whole(&at));
     let target = product(Block::whole(&prepared.weights), Block::whole(&at)).mapv(f64::from);
     let target = target.t().as_standard_layout().into_owned();
-    let solved = solve_positive(&damped(&p, REFIT_DAMPING), &target).map_err(|_| unsolvable(prepared))?;
-    let s = solved.t().mapv(|v| v as f32).as_standard_layout().into_owned();
+    let solved =
+        solve_positive(&damped(&p, REFIT_DAMPING), &target).map_err(|_| unsolvable(prepared))?;
+    let s = solved
+        .t()
+        .mapv(|v| v as f32)
+        .as_standard_layout()
+        .into_owned();
     let input = [unit_upper(&damped(&p, BASIS_DAMPING)).map_err(|_| unsolvable(prepared))?];
     let problem = Problem {
         coefficients: &s,
@@ -172,7 +195,9 @@ fn closed_form(prepared: &PreparedLayer, transformed: &Transformed, error: &Arra
     let ne = product(Block::whole(&n.m).t(), Block::whole(error));
     let nea = product(Block::whole(&n.m).t(), Block::whole(&ea));
     let rows = ne.axis_iter(Axis(0)).zip(nea.axis_iter(Axis(0)));
-    rows.zip(&n.d).map(|((e, ea), g)| g * f64::from(e.dot(&ea))).sum()
+    rows.zip(&n.d)
+        .map(|((e, ea), g)| g * f64::from(e.dot(&ea)))
+        .sum()
 }
 
 /// The matrix without the rows that have no level; their steps are not needed either.
@@ -185,10 +210,18 @@ fn kept_rows(matrix: &LevelMatrix) -> Result<LevelMatrix, TqzError> {
     };
     let mut scale = matrix.scale().clone();
     if let Some(rows) = &mut scale.rows {
-        rows.units = matrix.active_rows().iter().map(|&r| rows.units[r as usize]).collect();
+        rows.units = matrix
+            .active_rows()
+            .iter()
+            .map(|&r| rows.units[r as usize])
+            .collect();
     }
     let mut levels = vec![0; active * cols];
-    for (j, column) in matrix.coded_levels().chunks_exact(active.max(1)).enumerate() {
+    for (j, column) in matrix
+        .coded_levels()
+        .chunks_exact(active.max(1))
+        .enumerate()
+    {
         for (r, level) in column.iter().enumerate() {
             levels[r * cols + j] = *level;
         }
@@ -200,5 +233,7 @@ fn kept_rows(matrix: &LevelMatrix) -> Result<LevelMatrix, TqzError> {
 fn values(matrix: &LevelMatrix) -> Array2<f32> {
     let spec = matrix.spec();
     let values = matrix.values_f64();
-    Array2::from_shape_fn((spec.rows, spec.cols), |(r, c)| values[r * spec.cols + c] as f32)
+    Array2::from_shape_fn((spec.rows, spec.cols), |(r, c)| {
+        values[r * spec.cols + c] as f32
+    })
 }

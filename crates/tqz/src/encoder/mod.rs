@@ -91,7 +91,10 @@ fn prepare(
         .par_iter()
         .map(|layer| {
             let of_layer = statistics.layers.get(&layer.name).ok_or_else(|| {
-                TqzError::layer(&layer.name, "no statistics; calibrate with this very network")
+                TqzError::layer(
+                    &layer.name,
+                    "no statistics; calibrate with this very network",
+                )
             })?;
             let prepared = PreparedLayer::new(layer, source.matrix(layer)?, of_layer, config);
             progress.advance(1);

@@ -50,8 +50,6 @@ pub(crate) struct PreparedLayer {
 /// A transform and the statistics that its coding needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Transformed {
-    /// Which basis.
-    pub(crate) kind: Basis,
     /// Analysis and sensitivities.
     pub(crate) basis: ColumnBasis,
     /// Damped A, K × K.
@@ -80,7 +78,10 @@ impl PreparedLayer {
         for attempt in 0..ATTEMPTS {
             if let Ok(mut prepared) = factor(layer, &weights, statistics, (basis, damping)) {
                 if attempt > 0 {
-                    let told = format!("statistics near singular: damping raised to {:.0e}", damping.input);
+                    let told = format!(
+                        "statistics near singular: damping raised to {:.0e}",
+                        damping.input
+                    );
                     prepared.warning = Some(told);
                 }
                 return Ok(prepared);
@@ -131,7 +132,6 @@ fn factor(
         prepared.output.push(unit_upper(&g)?);
         if let Some(kind) = basis {
             prepared.transformed = Some(Transformed {
-                kind,
                 basis: column_basis(kind, weights, &a, &g)?,
                 a: a.mapv(|v| v as f32),
             });

@@ -68,8 +68,6 @@ impl Problem<'_> {
 pub(crate) struct Outcome {
     /// What the file stores.
     pub(crate) matrix: LevelMatrix,
-    /// Σ over levels of the model's cost, in bits, without side values.
-    pub(crate) level_bits: f64,
     /// Σ g·d·(NᵗEM)²: the closed-form distortion.
     pub(crate) distortion: f64,
 }
@@ -128,7 +126,11 @@ impl<'a> Pass<'a> {
         let (rows, cols) = self.problem.coefficients.dim();
         let mut carried = vec![0.0_f32; rows];
         // Groups are small: their columns form one block.
-        let block = if self.problem.input.len() > 1 { cols.max(1) } else { BLOCK };
+        let block = if self.problem.input.len() > 1 {
+            cols.max(1)
+        } else {
+            BLOCK
+        };
         for begin in (0..cols).step_by(block) {
             let end = (begin + block).min(cols);
             for j in begin..end {
@@ -138,7 +140,6 @@ impl<'a> Pass<'a> {
             self.push_beyond(begin, end);
         }
         Ok(Outcome {
-            level_bits: self.counter.bits_f64(),
             distortion: self.distortion,
             matrix: LevelMatrix::from_row_major(self.spec(), steps.scale(), &self.row_major())?,
         })
@@ -230,7 +231,9 @@ impl<'a> Pass<'a> {
             for to in j + 1..end {
                 let factor = input.m[(j, to)];
                 let mut target = self.pushed.row_mut(to);
-                target.slice_mut(rows).scaled_add(factor, &errors.slice(rows));
+                target
+                    .slice_mut(rows)
+                    .scaled_add(factor, &errors.slice(rows));
             }
         }
     }
@@ -241,7 +244,140 @@ impl<'a> Pass<'a> {
         if let ([input], true) = (self.problem.input, end < cols) {
             let factors = Block::part(&input.m, begin..end, end..cols).t();
             let errors = Block::part(&self.z, begin..end, 0..rows);
-            multiply(&mut self.pushed, end..cols, Accumulate::Add, (factors, errors), 1.0);
+            multiply(
+                &mut self.pushed,
+                end..cols,
+                Accumulate::Add,
+                (factors, errors),
+                1.0,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linalg::unit_upper;
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    /// A random matrix and second moments with strong correlations.
+    fn case(rows: usize, cols: usize) -> (Array2<f32>, Array2<f64>, Array2<f64>) {
+        let mut rng = Pcg64::seed_from_u64(11);
+        let mut draw = |r, c| Array2::from_shape_fn((r, c), |_| rng.random::<f64>() - 0.5);
+        let w = draw(rows, cols).mapv(|v| v as f32);
+        let moment = |n: usize, x: Array2<f64>| x.dot(&x.t()) + Array2::<f64>::eye(n) * 0.02;
+        let (a, g) = (draw(cols, cols / 3 + 1), draw(rows, rows / 2 + 1));
+        (w, moment(cols, a), moment(rows, g))
+    }
+
+    fn distortion(w: &Array2<f32>, matrix: &LevelMatrix, a: &Array2<f64>, g: &Array2<f64>) -> f64 {
+        let values = Array2::from_shape_vec(w.dim(), matrix.values_f64()).expect("shape");
+        let error = values - w.mapv(f64::from);
+        (g.dot(&error) * error.dot(a)).sum()
+    }
+
+    #[test]
+    fn distortion_reported_is_that_of_the_levels() {
+        let (w, a, g) = case(24, 70);
+        let (input, output) = (
+            [unit_upper(&a).expect("definite")],
+            [unit_upper(&g).expect("definite")],
+        );
+        let problem = Problem {
+            coefficients: &w,
+            period: 7,
+            input: &input,
+            output: &output,
+            row_sensitivity: &output[0].d,
+            col_sensitivity: &[input[0].d.clone()],
+            c: 0.02,
+            lambda: 0.12,
+        };
+        let outcome = quantize(&problem, &problem.steps(StepFactors::Both)).expect("in range");
+        let direct = distortion(&w, &outcome.matrix, &a, &g);
+        assert!(
+            (outcome.distortion / direct - 1.0).abs() < 0.01,
+            "{} {direct}",
+            outcome.distortion
+        );
+    }
+
+    #[test]
+    fn feedback_on_each_side_lowers_distortion_at_equal_steps() {
+        let (w, a, g) = case(24, 70);
+        let (input, output) = (
+            [unit_upper(&a).expect("definite")],
+            [unit_upper(&g).expect("definite")],
+        );
+        let (rows, cols) = (vec![1.0; 24], [vec![1.0; 70]]);
+        let at = |input: &[UnitUpper], output: &[UnitUpper]| {
+            let problem = Problem {
+                coefficients: &w,
+                period: 7,
+                input,
+                output,
+                row_sensitivity: &rows,
+                col_sensitivity: &cols,
+                c: 0.1,
+                lambda: 0.0,
+            };
+            let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
+            distortion(&w, &outcome.matrix, &a, &g)
+        };
+        let (plain, one_sided, two_sided) = (at(&[], &[]), at(&input, &[]), at(&input, &output));
+        assert!(
+            one_sided < 0.6 * plain && two_sided < 0.8 * one_sided,
+            "{plain} {one_sided} {two_sided}"
+        );
+    }
+
+    #[test]
+    fn groups_are_coded_as_if_they_were_alone() {
+        let (w, a, g) = case(12, 18);
+        let factors = [
+            unit_upper(&a).expect("definite"),
+            unit_upper(&(&a * 3.0)).expect("definite"),
+        ];
+        let halves: Vec<UnitUpper> = (0..2)
+            .map(|_| unit_upper(&g.slice(s![..6, ..6]).to_owned()).expect("definite"))
+            .collect();
+        let rows: Vec<f64> = halves.iter().flat_map(|h| h.d.clone()).collect();
+        let joint = Problem {
+            coefficients: &w,
+            period: 9,
+            input: &factors,
+            output: &halves,
+            row_sensitivity: &rows,
+            col_sensitivity: &[factors[0].d.clone(), factors[1].d.clone()],
+            c: 0.05,
+            lambda: 0.0,
+        };
+        let steps = Steps {
+            base: -200,
+            rows: None,
+            cols: None,
+        };
+        let together = quantize(&joint, &steps)
+            .expect("in range")
+            .matrix
+            .to_row_major();
+        for group in 0..2 {
+            let part = w.slice(s![group * 6..group * 6 + 6, ..]).to_owned();
+            let alone = Problem {
+                coefficients: &part,
+                input: &factors[group..=group],
+                output: &halves[group..=group],
+                row_sensitivity: &rows[group * 6..group * 6 + 6],
+                col_sensitivity: &joint.col_sensitivity[group..=group],
+                ..joint
+            };
+            let levels = quantize(&alone, &steps)
+                .expect("in range")
+                .matrix
+                .to_row_major();
+            assert_eq!(levels, together[group * 6 * 18..(group + 1) * 6 * 18]);
         }
     }
 }

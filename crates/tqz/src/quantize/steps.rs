@@ -13,10 +13,6 @@ const UNITS: f64 = 64.0;
 pub(crate) enum StepFactors {
     /// One step for the matrix.
     None,
-    /// One factor per row.
-    Rows,
-    /// One factor per column.
-    Columns,
     /// Factors for rows and for columns.
     Both,
 }
@@ -38,16 +34,11 @@ impl Steps {
         let (row_mean, row_exponents) = split(rows);
         let (col_mean, col_exponents) = split(cols);
         let base = (c.log2() - 0.5 * (row_mean + col_mean)) * UNITS;
-        let (with_rows, with_cols) = match factors {
-            StepFactors::None => (false, false),
-            StepFactors::Rows => (true, false),
-            StepFactors::Columns => (false, true),
-            StepFactors::Both => (true, true),
-        };
+        let stored = factors == StepFactors::Both;
         Self {
             base: base.round().clamp(-6400.0, 6400.0) as i32,
-            rows: with_rows.then_some(row_exponents),
-            cols: with_cols.then_some(col_exponents),
+            rows: stored.then_some(row_exponents),
+            cols: stored.then_some(col_exponents),
         }
     }
 }
@@ -74,7 +65,12 @@ fn split(sensitivities: &[f64]) -> (f64, Vec<i32>) {
     let grain = f64::from(1_u32 << FACTOR_SHIFT);
     let exponents = logs
         .iter()
-        .map(|l| ((mean - l) * 0.5 * UNITS / grain).round().clamp(-60.0, 60.0) as i32 * grain as i32)
+        .map(|l| {
+            ((mean - l) * 0.5 * UNITS / grain)
+                .round()
+                .clamp(-60.0, 60.0) as i32
+                * grain as i32
+        })
         .collect();
     (mean, exponents)
 }
@@ -85,10 +81,10 @@ mod tests {
 
     #[test]
     fn steps_fall_with_the_root_of_sensitivity() {
-        let steps = Steps::new(1.0, &[1.0], &[1.0, 4.0, 16.0], StepFactors::Columns);
+        let steps = Steps::new(1.0, &[1.0], &[1.0, 4.0, 16.0], StepFactors::Both);
         assert_eq!(steps.cols, Some(vec![64, 0, -64]));
         assert_eq!(steps.base, -64);
-        assert_eq!(steps.rows, None);
+        assert_eq!(steps.rows, Some(vec![0]));
     }
 
     #[test]

@@ -81,14 +81,21 @@ mod tests {
 
     #[test]
     fn elt_rows_are_uncorrelated_with_unit_sensitivity() {
-        let (w, a, g) = (matrix(6, 10, 1).mapv(|v| v as f32), gram(10, 14, 2), gram(6, 9, 3));
+        let (w, a, g) = (
+            matrix(6, 10, 1).mapv(|v| v as f32),
+            gram(10, 14, 2),
+            gram(6, 9, 3),
+        );
         let basis = column_basis(Basis::Elt, &w, &a, &g).expect("definite");
         let t = basis.t.mapv(f64::from);
         let energy = t.dot(&a).dot(&t.t());
         for r in 0..6 {
             for c in 0..6 {
                 if r != c {
-                    assert!(energy[(r, c)].abs() < 1e-5, "rows {r} and {c} are correlated");
+                    assert!(
+                        energy[(r, c)].abs() < 1e-5,
+                        "rows {r} and {c} are correlated"
+                    );
                 }
             }
         }
@@ -96,14 +103,23 @@ mod tests {
         // W = S·T with S = W·Tᵗ·(T·Tᵗ)⁻¹; the sensitivity of row k of T is (SᵗGS)_kk.
         let tt = t.dot(&t.t());
         let wt = w.mapv(f64::from).dot(&t.t());
-        let s = crate::linalg::solve_positive(&tt, &wt.t().as_standard_layout().into_owned()).expect("solvable");
+        let s = crate::linalg::solve_positive(&tt, &wt.t().as_standard_layout().into_owned())
+            .expect("solvable");
         let sensitivity = s.dot(&g).dot(&s.t());
-        assert!((0..6).all(|k| (sensitivity[(k, k)] - 1.0).abs() < 1e-3), "{:?}", sensitivity.diag());
+        assert!(
+            (0..6).all(|k| (sensitivity[(k, k)] - 1.0).abs() < 1e-3),
+            "{:?}",
+            sensitivity.diag()
+        );
     }
 
     #[test]
     fn klt_is_orthonormal_and_keeps_the_energy() {
-        let (w, a, g) = (matrix(5, 8, 4).mapv(|v| v as f32), Array2::eye(8), gram(5, 9, 5));
+        let (w, a, g) = (
+            matrix(5, 8, 4).mapv(|v| v as f32),
+            Array2::eye(8),
+            gram(5, 9, 5),
+        );
         let basis = column_basis(Basis::Klt, &w, &a, &g).expect("definite");
         let energy = |m: &Array2<f32>| m.iter().map(|v| f64::from(v * v)).sum::<f64>();
         assert!((energy(&w) - energy(&basis.t)).abs() < 1e-4);

@@ -1,0 +1,206 @@
+//! The promises of a whole compression, on the demo network and seeded random images: the target is kept, the decoder gives back
+//! an equal graph with close numbers, bytes do not depend on threads, damaged files are refused.
+
+use std::sync::OnceLock;
+
+use ndarray::{ArrayD, IxDyn};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tqz::{
+    CalibrationSpec, CompressedModel, EncoderConfig, Metric, RateTarget, Silent, Source,
+    Statistics, TransformSpec,
+};
+use tqz_engine::{EngineDevice, Network};
+use tqz_onnx::model::ModelProto;
+use tqz_onnx::visit;
+
+const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
+
+fn model() -> ModelProto {
+    tqz_onnx::decode_model(DEMO).expect("the demo network is valid")
+}
+
+fn images(count: usize, seed: u64) -> ArrayD<f32> {
+    let mut rng = Pcg64::seed_from_u64(seed);
+    ArrayD::from_shape_fn(IxDyn(&[count, 3, 32, 32]), |_| {
+        rng.random::<f32>() * 4.0 - 2.0
+    })
+}
+
+fn calibrated(source: &Source) -> Statistics {
+    let spec = CalibrationSpec {
+        metric: Metric::Auto,
+        seed: 5,
+        images: 40,
+    };
+    let mut calibration = source.calibration(spec);
+    for part in 0..2 {
+        calibration
+            .add(&images(20, part), &Silent)
+            .expect("the demo network runs");
+    }
+    calibration.finish()
+}
+
+fn subject() -> &'static (Source, Statistics) {
+    static SUBJECT: OnceLock<(Source, Statistics)> = OnceLock::new();
+    SUBJECT.get_or_init(|| {
+        let source =
+            Source::new(model(), &EngineDevice::cpu()).expect("the demo network is supported");
+        let statistics = calibrated(&source);
+        (source, statistics)
+    })
+}
+
+fn compress(config: &EncoderConfig) -> Vec<u8> {
+    let (source, statistics) = subject();
+    tqz::compress(source, statistics, config, &Silent)
+        .expect("compressible")
+        .0
+}
+
+fn at(bits: f64, transform: TransformSpec) -> EncoderConfig {
+    EncoderConfig {
+        transform,
+        ..EncoderConfig::new(RateTarget::BitsPerWeight(bits))
+    }
+}
+
+#[test]
+fn files_are_no_larger_than_asked_and_not_much_smaller() {
+    let weights = subject().0.weight_count() as f64;
+    for bits in [1.0, 2.5, 6.0] {
+        let rate_bpw = 8.0 * compress(&at(bits, TransformSpec::Auto)).len() as f64 / weights;
+        assert!(
+            rate_bpw <= bits && rate_bpw > 0.97 * bits,
+            "asked {bits}, got {rate_bpw}"
+        );
+    }
+}
+
+#[test]
+fn every_transform_gives_back_the_graph_with_close_outputs() {
+    let probe = images(6, 77);
+    let original = subject()
+        .0
+        .network()
+        .run_batch(&probe, 3)
+        .expect("runs")
+        .remove(0);
+    let power: f32 = original.iter().map(|v| v * v).sum();
+    for transform in [
+        TransformSpec::Identity,
+        TransformSpec::Klt,
+        TransformSpec::Elt,
+    ] {
+        let bytes = compress(&at(7.0, transform));
+        let decoded = CompressedModel::decode(&bytes).expect("decodes");
+        let restored = decoded.to_model().expect("fits its graph");
+        assert_same_graph(&model(), &restored);
+        let network = Network::from_model(&restored, &EngineDevice::cpu()).expect("runs");
+        let output = network.run_batch(&probe, 3).expect("runs").remove(0);
+        let error: f32 = (&output - &original).iter().map(|v| v * v).sum();
+        assert!(
+            error < 2e-3 * power,
+            "{transform:?}: relative error {}",
+            error / power
+        );
+    }
+}
+
+/// Equal but for the numbers of float tensors.
+fn assert_same_graph(a: &ModelProto, b: &ModelProto) {
+    let emptied = |model: &ModelProto| {
+        let mut model = model.clone();
+        visit::tensors_mut(&mut model, |_, tensor| {
+            assert!(
+                tensor
+                    .to_f32()
+                    .map_or(true, |v| v.iter().all(|x| x.is_finite()))
+            );
+            tensor.raw_data = None;
+            tensor.float_data.clear();
+        });
+        model
+    };
+    assert_eq!(emptied(a), emptied(b));
+}
+
+#[test]
+fn more_bits_mean_less_distortion() {
+    let (source, statistics) = subject();
+    let predicted = |bits: f64| {
+        let config = at(bits, TransformSpec::Auto);
+        let (_, report) =
+            tqz::compress(source, statistics, &config, &Silent).expect("compressible");
+        report.predicted_distortion
+    };
+    let distortions: Vec<f64> = [1.0, 2.0, 4.0].map(predicted).to_vec();
+    assert!(
+        distortions.windows(2).all(|w| w[1] < 0.5 * w[0]),
+        "{distortions:?}"
+    );
+}
+
+#[test]
+fn bytes_do_not_depend_on_the_number_of_threads() {
+    let bytes_with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("pool");
+        pool.install(|| {
+            let source = Source::new(model(), &EngineDevice::cpu()).expect("supported");
+            let statistics = calibrated(&source);
+            let config = EncoderConfig::new(RateTarget::Step(0.002));
+            tqz::compress(&source, &statistics, &config, &Silent)
+                .expect("compressible")
+                .0
+        })
+    };
+    let one = bytes_with(1);
+    assert!(bytes_with(2) == one && bytes_with(3) == one);
+}
+
+#[test]
+fn decoding_and_encoding_again_gives_the_same_bytes() {
+    let bytes = compress(&at(2.0, TransformSpec::Auto));
+    let again = CompressedModel::decode(&bytes)
+        .expect("decodes")
+        .file()
+        .encode()
+        .expect("encodes");
+    assert!(again == bytes);
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let bytes = compress(&at(1.0, TransformSpec::Auto));
+    for place in (0..bytes.len()).step_by(211) {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1 << (place % 8);
+        assert!(CompressedModel::decode(&damaged).is_err(), "byte {place}");
+        assert!(
+            CompressedModel::decode(&bytes[..place]).is_err(),
+            "cut at {place}"
+        );
+    }
+}
+
+#[test]
+fn a_target_below_what_is_kept_says_what_is_possible() {
+    let (source, statistics) = subject();
+    let config = EncoderConfig::new(RateTarget::Bytes(300));
+    let error = tqz::compress(source, statistics, &config, &Silent).expect_err("too small");
+    assert!(error.to_string().contains("smallest"), "{error}");
+}
+
+#[test]
+fn statistics_of_another_network_are_refused() {
+    let (source, statistics) = subject();
+    let mut other = statistics.clone();
+    other.layers.pop_first();
+    let config = EncoderConfig::new(RateTarget::Step(0.01));
+    let error = tqz::compress(source, &other, &config, &Silent).expect_err("no statistics");
+    assert!(error.to_string().contains("no statistics"), "{error}");
+}
