@@ -2,7 +2,7 @@
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: check fmt lint test doc shared end-to-end python bench
+.PHONY: check fmt lint test doc shared light end-to-end bench
 
 check: fmt lint test doc
 
@@ -21,6 +21,11 @@ doc:
 # The tests that need the trained networks and images of $(SHARED).
 shared:
 	TQZ_SHARED=$(abspath $(SHARED)) cargo test --release --workspace shared_ -- --ignored
+
+# The nine graphs without weights of the Python package onnx.
+light:
+	TQZ_LIGHT="$$($(PYTHON) -c 'import onnx, os; print(os.path.join(os.path.dirname(onnx.__file__), "backend/test/data/light"))')" \
+	    cargo test --release --workspace --test networks light -- --ignored
 
 # A real network through the whole program, its score checked with an independent scorer.
 end-to-end:

@@ -4,7 +4,9 @@ use crate::entropy::{BitIo, Counter, MatrixSpec, Part, PartBits};
 use crate::error::{FormatError, check_limit};
 use crate::limits::{DecodeLimits, MAX_BLOCKS, MAX_EXTENT, MAX_RANK, MAX_SITE};
 use crate::matrix_code::{MatrixCoder, Role};
-use crate::record::{Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape, matrix_shape};
+use crate::record::{
+    Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape, matrix_shape,
+};
 
 const WHAT: &str = "a layer";
 
@@ -14,9 +16,16 @@ pub(crate) fn code_layer<IO: BitIo>(
     given: Option<&LayerRecord>,
     limits: &DecodeLimits,
 ) -> Result<Option<LayerRecord>, FormatError> {
-    let mut coder = LayerCoder { io, matrices: MatrixCoder::new(limits) };
+    let mut coder = LayerCoder {
+        io,
+        matrices: MatrixCoder::new(limits),
+    };
     let mut record = coder.shape(given)?;
-    check_limit("elements of a layer", record.elements(), limits.layer_elements)?;
+    check_limit(
+        "elements of a layer",
+        record.elements(),
+        limits.layer_elements,
+    )?;
     let shape = record.shape()?;
     let (mut rows_left, mut index) = (shape.rows, 0);
     while rows_left > 0 {
@@ -24,7 +33,10 @@ pub(crate) fn code_layer<IO: BitIo>(
         let block = given.map(|layer| &layer.blocks[index]);
         let header = coder.block_header(rows_left, block)?;
         if let Some(coding) = coder.block(&header, &shape, block)? {
-            record.blocks.push(Block { rows: header.rows, coding });
+            record.blocks.push(Block {
+                rows: header.rows,
+                coding,
+            });
         }
         rows_left -= header.rows;
         index += 1;
@@ -60,7 +72,10 @@ pub fn count_layer(layer: &LayerRecord) -> Result<LayerBits, FormatError> {
     layer.validate()?;
     let mut counter = Counter::new();
     let matrices = MatrixCoder::new(&DecodeLimits::UNLIMITED);
-    let mut coder = LayerCoder { io: &mut counter, matrices };
+    let mut coder = LayerCoder {
+        io: &mut counter,
+        matrices,
+    };
     let mut bits = LayerBits::default();
     let mut rows_left = layer.shape()?.rows;
     coder.shape(Some(layer))?;
@@ -111,7 +126,10 @@ struct LayerCoder<'a, IO> {
 
 impl<IO: BitIo> LayerCoder<'_, IO> {
     fn uint(&mut self, what: &'static str, value: usize, limit: u64) -> Result<usize, FormatError> {
-        Ok(self.matrices.header.code_limited(self.io, what, value as u64, limit)? as usize)
+        Ok(self
+            .matrices
+            .header
+            .code_limited(self.io, what, value as u64, limit)? as usize)
     }
 
     fn matrix(
@@ -135,16 +153,31 @@ impl<IO: BitIo> LayerCoder<'_, IO> {
         let layout = match self.uint("layout", kind, 2)? {
             0 => Layout::RowsFirst,
             1 => Layout::ColumnsFirst,
-            _ => Layout::Transposed { groups: self.uint("groups", groups, MAX_EXTENT)? as u32 },
+            _ => Layout::Transposed {
+                groups: self.uint("groups", groups, MAX_EXTENT)? as u32,
+            },
         };
-        let rank = self.uint("tensor rank", given.map_or(0, |g| g.dims.len()), MAX_RANK as u64)?;
+        let rank = self.uint(
+            "tensor rank",
+            given.map_or(0, |g| g.dims.len()),
+            MAX_RANK as u64,
+        )?;
         let mut dims = Vec::with_capacity(rank);
         for i in 0..rank {
-            dims.push(self.uint("tensor dimension", given.map_or(0, |g| g.dims[i]), MAX_EXTENT)?);
+            dims.push(self.uint(
+                "tensor dimension",
+                given.map_or(0, |g| g.dims[i]),
+                MAX_EXTENT,
+            )?);
         }
         self.io.check(WHAT)?;
         matrix_shape(&dims, layout)?;
-        Ok(LayerRecord { site, dims, layout, blocks: Vec::new() })
+        Ok(LayerRecord {
+            site,
+            dims,
+            layout,
+            blocks: Vec::new(),
+        })
     }
 
     fn block_header(
@@ -168,9 +201,17 @@ impl<IO: BitIo> LayerCoder<'_, IO> {
             _ => BlockKind::Row,
         };
         let identity = kind == BlockKind::Identity;
-        let inner = if identity { 0 } else { self.uint("inner dimension", inner, MAX_EXTENT)? };
+        let inner = if identity {
+            0
+        } else {
+            self.uint("inner dimension", inner, MAX_EXTENT)?
+        };
         self.io.check(WHAT)?;
-        Ok(BlockHeader { rows: rows_left - after, kind, inner })
+        Ok(BlockHeader {
+            rows: rows_left - after,
+            kind,
+            inner,
+        })
     }
 
     fn block(
@@ -192,7 +233,10 @@ impl<IO: BitIo> LayerCoder<'_, IO> {
         } else {
             let cols = (k as u64).saturating_mul(period as u64);
             check_limit("columns of a matrix", cols, MAX_EXTENT)?;
-            (spec(n, cols as usize, period), spec(k, shape.cols / period, 1))
+            (
+                spec(n, cols as usize, period),
+                spec(k, shape.cols / period, 1),
+            )
         };
         let t = self.matrix(t, Role::Coefficients, first)?;
         let s = self.matrix(s, Role::Basis, second)?;

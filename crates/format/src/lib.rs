@@ -8,6 +8,7 @@ mod header;
 mod layer_code;
 pub mod limits;
 mod matrix_code;
+mod raw_code;
 mod reader;
 mod record;
 mod scale_code;
@@ -26,3 +27,16 @@ pub use record::{
     ScaleVector, StepScale, TqzFile, Vector,
 };
 pub use writer::{LayerSize, SizeReport};
+
+/// Property tests draw the same cases every time.
+#[cfg(test)]
+fn seeded(cases: u32) -> proptest::prelude::ProptestConfig {
+    use proptest::test_runner::RngSeed;
+    let rng_seed = RngSeed::Fixed(0x7471_7a31);
+    proptest::prelude::ProptestConfig {
+        cases,
+        rng_seed,
+        failure_persistence: None,
+        ..Default::default()
+    }
+}

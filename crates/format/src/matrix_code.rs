@@ -1,7 +1,8 @@
 //! A level matrix as bits: quantizer, steps, which rows have levels, levels.
 
 use crate::entropy::{
-    AdaptiveBit, BitIo, Counter, LevelModel, MatrixSpec, Part, PartBits, UintModel, code_flag, code_sint,
+    AdaptiveBit, BitIo, Counter, LevelModel, MatrixSpec, Part, PartBits, UintModel, code_flag,
+    code_sint,
 };
 use crate::error::{FormatError, check_limit};
 use crate::limits::DecodeLimits;
@@ -32,7 +33,11 @@ pub(crate) struct MatrixCoder {
 
 impl MatrixCoder {
     pub(crate) fn new(limits: &DecodeLimits) -> Self {
-        Self { header: UintModel::default(), models: [None, None], levels_left: limits.layer_levels }
+        Self {
+            header: UintModel::default(),
+            models: [None, None],
+            levels_left: limits.layer_levels,
+        }
     }
 
     /// Codes a matrix of the known shape `spec`; decoding ignores `given` and returns what was read, the others
@@ -59,9 +64,26 @@ impl MatrixCoder {
         let rows = code_row_scales(io, &spec, &active, given)?;
         let cols = code_col_scales(io, &spec, given)?;
         io.mark(Part::Levels);
-        let levels = self.levels(io, MatrixSpec { rows: active.len(), ..spec }, role, given)?;
-        let scale = StepScale { base: base as i32, rows, cols };
-        Ok(IO::DECODES.then_some(LevelMatrix { spec, scale, active, levels }))
+        let levels = self.levels(
+            io,
+            MatrixSpec {
+                rows: active.len(),
+                ..spec
+            },
+            role,
+            given,
+        )?;
+        let scale = StepScale {
+            base: base as i32,
+            rows,
+            cols,
+        };
+        Ok(IO::DECODES.then_some(LevelMatrix {
+            spec,
+            scale,
+            active,
+            levels,
+        }))
     }
 
     fn levels<IO: BitIo>(
@@ -125,7 +147,7 @@ fn code_activity<IO: BitIo>(
         if previous {
             active.push(r);
         }
-        if r as usize % CHECK_EVERY == 0 {
+        if (r as usize).is_multiple_of(CHECK_EVERY) {
             io.check(WHAT)?;
         }
     }

@@ -5,8 +5,9 @@ use crate::error::FormatError;
 use crate::header::{Cursor, Directory, SectionEntry, SectionKind};
 use crate::layer_code::code_layer;
 use crate::limits::{DecodeLimits, MAX_META_PAIRS, MAX_META_TEXT};
+use crate::raw_code::{code_bytes, code_raw};
 use crate::record::{LayerRecord, Meta, TqzFile};
-use crate::vector_code::{code_bytes, code_raw, code_vectors};
+use crate::vector_code::code_vectors;
 
 impl TqzFile {
     /// Reads a whole file.
@@ -15,6 +16,7 @@ impl TqzFile {
     /// Says what is wrong and in which section.
     pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Self, FormatError> {
         let directory = Directory::read(bytes)?;
+        directory.verify(bytes)?;
         let mut file = Self::decode_without_layers(bytes, &directory, limits)?;
         for index in 0..directory.layers() {
             file.layers
@@ -70,6 +72,19 @@ impl TqzFile {
 }
 
 impl Directory {
+    /// Checks every section's checksum.
+    ///
+    /// # Errors
+    /// Names the first section whose checksum differs.
+    pub fn verify(&self, bytes: &[u8]) -> Result<(), FormatError> {
+        for (index, section) in self.sections.iter().enumerate() {
+            section
+                .open(bytes)
+                .map_err(|error| error.in_section(index, section.kind.name()))?;
+        }
+        Ok(())
+    }
+
     /// Reads layer `index` (counted from 0 among the layers) of the file `bytes`, touching no other section.
     ///
     /// # Errors
@@ -140,7 +155,12 @@ fn decode_graph(bytes: &[u8], limits: &DecodeLimits) -> Result<Vec<u8>, FormatEr
     let mut cursor = Cursor::new(bytes, "GRAPH");
     let length = cursor.varint("bytes of the graph", limits.graph_bytes)?;
     let mut decoder = Decoder::new(&bytes[cursor.position..]);
-    let graph = code_bytes(&mut decoder, &mut ByteModel::for_graph(length as usize), None, length as usize)?;
+    let graph = code_bytes(
+        &mut decoder,
+        &mut ByteModel::for_graph(length as usize),
+        None,
+        length as usize,
+    )?;
     decoder.finish("the graph")?;
     Ok(graph)
 }

@@ -3,7 +3,8 @@
 use crate::entropy::MatrixSpec;
 use crate::error::{FormatError, check_equal, check_limit};
 use crate::limits::{
-    MAX_BASE_EXPONENT, MAX_BLOCKS, MAX_ELEMENTS, MAX_EXTENT, MAX_LEVEL, MAX_RANK, MAX_SCALE_EXPONENT, MAX_SCALE_SHIFT,
+    MAX_BASE_EXPONENT, MAX_BLOCKS, MAX_ELEMENTS, MAX_EXTENT, MAX_LEVEL, MAX_RANK,
+    MAX_SCALE_EXPONENT, MAX_SCALE_SHIFT,
 };
 
 /// A whole file.
@@ -403,7 +404,11 @@ impl Block {
     fn validate(&self, shape: &MatrixShape) -> Result<(), FormatError> {
         if self.rows == 0 {
             let legal = "at least 1";
-            return Err(FormatError::Invalid { what: "rows of a block", found: 0, legal });
+            return Err(FormatError::Invalid {
+                what: "rows of a block",
+                found: 0,
+                legal,
+            });
         }
         let channels = shape.cols / shape.period;
         let fits = |m: &LevelMatrix, rows, cols, period| {
@@ -464,7 +469,7 @@ pub(crate) fn matrix_shape(dims: &[usize], layout: Layout) -> Result<MatrixShape
         Layout::ColumnsFirst => (dims[1], dims[0]),
         Layout::Transposed { groups } => {
             let groups = groups as usize;
-            if groups == 0 || dims[0] % groups != 0 {
+            if groups == 0 || !dims[0].is_multiple_of(groups) {
                 let legal = "a divisor of the first dimension";
                 return Err(FormatError::Invalid {
                     what: "groups",

@@ -19,7 +19,11 @@ pub(crate) fn code_scales<IO: BitIo>(
 ) -> Result<(u8, Vec<i32>), FormatError> {
     let shift = code_shift(io, shift)?;
     let limit = i64::from(MAX_SCALE_EXPONENT >> shift);
-    let across = period > 1 && code_flag(io, given.is_some_and(|units| across_is_cheaper(units, period)));
+    let across = period > 1
+        && code_flag(
+            io,
+            given.is_some_and(|units| across_is_cheaper(units, period)),
+        );
     let lag = if across { period } else { 1 };
     let mut model = DifferenceModel::default();
     let mut units: Vec<i32> = Vec::new();
@@ -29,7 +33,11 @@ pub(crate) fn code_scales<IO: BitIo>(
         let unit = expected + model.code(io, value - expected);
         if unit.abs() > limit {
             let legal = "-4096 to 4096 in 1/64 octave";
-            return Err(FormatError::Invalid { what: "scale exponent", found: unit, legal });
+            return Err(FormatError::Invalid {
+                what: "scale exponent",
+                found: unit,
+                legal,
+            });
         }
         units.push(unit as i32);
         if i % CHECK_EVERY == 0 {
@@ -41,8 +49,14 @@ pub(crate) fn code_scales<IO: BitIo>(
 
 /// Three plain bits.
 fn code_shift<IO: BitIo>(io: &mut IO, shift: u8) -> Result<u8, FormatError> {
-    let coded = (0..3).rev().fold(0, |coded, i| coded << 1 | u8::from(code_flag(io, shift >> i & 1 == 1)));
-    check_limit("granularity of scale exponents", coded.into(), MAX_SCALE_SHIFT.into())?;
+    let coded = (0..3).rev().fold(0, |coded, i| {
+        coded << 1 | u8::from(code_flag(io, shift >> i & 1 == 1))
+    });
+    check_limit(
+        "granularity of scale exponents",
+        coded.into(),
+        MAX_SCALE_SHIFT.into(),
+    )?;
     Ok(coded)
 }
 
@@ -59,7 +73,10 @@ fn across_is_cheaper(units: &[i32], period: usize) -> bool {
         let mut counter = Counter::new();
         let mut model = DifferenceModel::default();
         for (i, &unit) in units.iter().enumerate() {
-            model.code(&mut counter, i64::from(unit) - i64::from(expected(units, i, lag)));
+            model.code(
+                &mut counter,
+                i64::from(unit) - i64::from(expected(units, i, lag)),
+            );
         }
         counter.cost()
     };

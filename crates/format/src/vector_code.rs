@@ -1,63 +1,156 @@
-//! The VECTORS and RAW sections: side tensors in one stream each, statistics shared.
+//! The VECTORS section: side vectors in one stream, statistics shared. A level is coded as its difference
+//! from the vector's running mean, in units of the running size of such differences, so that all vectors
+//! teach the same few probabilities.
 
-use crate::entropy::{AdaptiveBit, BitIo, ByteModel, Counter, UintModel, code_flag, code_sint};
+use crate::entropy::{AdaptiveBit, BitIo, Counter, UintModel, code_flag, code_plain, code_sint};
 use crate::error::{FormatError, check_limit};
 use crate::limits::{DecodeLimits, MAX_SITE, MAX_TENSORS, MAX_VECTOR_EXPONENT};
-use crate::record::{RawTensor, Vector};
+use crate::record::Vector;
 
+/// How many levels are decoded between two looks at the end of the stream.
 const CHECK_EVERY: usize = 1024;
-/// Bytes that the model of raw tensors is made for.
-const RAW_EXPECTED: usize = 1 << 13;
-/// Magnitude classes: 0 and one an octave up to 2^25.
-const CLASSES: usize = 28;
+/// How far back a vector may look for one that is like it.
+const REFERENCES: usize = 8;
+/// Fraction bits of means and sizes.
+const FRACTION: u32 = 8;
+/// Size classes below the first low bit, then the fractions of an octave.
+const CLASSES: usize = 12;
+/// Unary decisions before the escape code.
+const UNARY: usize = 20;
+/// First probability, by class, that the unary part goes on, in 1/65536: about m/(1 + m) of the class' size m.
+const FIRST_GOES_ON: [u32; CLASSES] = [
+    16_000, 20_000, 25_000, 30_000, 36_000, 41_000, 46_000, 50_000, 47_000, 49_000, 50_500, 52_000,
+];
+/// Slowest rate of the running values is 1 in this many levels.
+const SLOWEST: i64 = 48;
+/// A reference's mean and size count as this many levels.
+const TRUST: i64 = 3;
+/// Bound of coded differences; far above what two levels can differ by.
+const MAX_DIFFERENCE: i64 = 1 << 30;
 
-#[derive(Clone)]
+/// Running mean and size of one vector, 8 fraction bits.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    mean: i64,
+    size: i64,
+    levels: i64,
+}
+
+impl Running {
+    /// What a vector without reference starts from: mean 0, size 128.
+    const FIRST: Self = Self {
+        mean: 0,
+        size: 128 << FRACTION,
+        levels: 0,
+    };
+
+    fn learn(&mut self, level: i64, difference: i64) {
+        let rate = (self.levels + 2).min(SLOWEST);
+        self.mean += ((level << FRACTION) - self.mean).div_euclid(rate);
+        self.size += ((difference.abs() << FRACTION) - self.size).div_euclid(rate);
+        self.levels += 1;
+    }
+
+    /// Number of low bits, and class for the unary part.
+    fn class(&self) -> (u32, usize) {
+        // Sizes in 1/16 level, log2 with two fraction bits from 1/16 on.
+        let size = (self.size >> (FRACTION - 4)).clamp(4, 1 << 30) as u32;
+        let octave = size.ilog2();
+        let quarter = ((size >> (octave - 2)) & 3) as usize;
+        // Below 4 levels no low bits; classes 0 to 7, one for half an octave from 1/4 level on.
+        match octave.checked_sub(6) {
+            None => (0, (octave as usize - 2) * 2 + quarter / 2),
+            Some(shift) => (shift + 1, 8 + quarter),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 struct VectorModel {
-    header: UintModel,
-    zero: Vec<AdaptiveBit>,
+    site: UintModel,
+    step: UintModel,
+    length: UintModel,
+    reference: UintModel,
+    unary: Vec<[AdaptiveBit; UNARY]>,
+    low: Vec<[AdaptiveBit; UNARY + 1]>,
     sign: [AdaptiveBit; 3],
-    magnitude: Vec<UintModel>,
+    escape: UintModel,
 }
 
 impl VectorModel {
     fn new() -> Self {
         Self {
-            header: UintModel::default(),
-            zero: vec![AdaptiveBit::default(); CLASSES],
+            site: UintModel::default(),
+            step: UintModel::default(),
+            length: UintModel::default(),
+            reference: UintModel::default(),
+            unary: FIRST_GOES_ON.map(|p16| [AdaptiveBit::starting(p16, 4); UNARY]).to_vec(),
+            low: vec![[AdaptiveBit::default(); UNARY + 1]; CLASSES],
             sign: [AdaptiveBit::default(); 3],
-            magnitude: vec![UintModel::default(); CLASSES],
+            escape: UintModel::default(),
         }
     }
 
-    /// Codes one difference; `class` says how large the last ones were.
-    fn difference<IO: BitIo>(&mut self, io: &mut IO, running: &mut Running, value: i64) -> i64 {
-        let class = running.class();
-        let coded = if self.zero[class].code(io, value != 0) {
-            let negative = self.sign[running.sign].code(io, value < 0);
-            let magnitude =
-                self.magnitude[class].code(io, value.unsigned_abs().saturating_sub(1)) as i64 + 1;
-            running.sign = if negative { 2 } else { 1 };
-            if negative { -magnitude } else { magnitude }
-        } else {
-            0
-        };
-        running.learn(coded);
-        coded
+    /// Codes a difference: high part of the magnitude in unary, low bits, sign.
+    fn difference<IO: BitIo>(
+        &mut self,
+        io: &mut IO,
+        (shift, class): (u32, usize),
+        last_sign: &mut usize,
+        value: i64,
+    ) -> i64 {
+        let magnitude = value.unsigned_abs();
+        let high = magnitude >> shift;
+        let mut index = 0;
+        while index < UNARY && self.unary[class][index].code(io, high > index as u64) {
+            index += 1;
+        }
+        let mut coded = index as u64;
+        if index == UNARY {
+            coded += self.escape.code(io, high.saturating_sub(UNARY as u64));
+        }
+        if shift > 0 {
+            let first = self.low[class][index].code(io, (magnitude >> (shift - 1)) & 1 == 1);
+            coded = coded << 1 | u64::from(first);
+            coded = coded << (shift - 1) | code_plain(io, magnitude, shift - 1);
+        }
+        if coded == 0 {
+            return 0;
+        }
+        let negative = self.sign[*last_sign].code(io, value < 0);
+        *last_sign = if negative { 2 } else { 1 };
+        let coded = (coded as i64).min(MAX_DIFFERENCE);
+        if negative { -coded } else { coded }
     }
-}
 
-/// Running magnitude (4 fraction bits) and last sign inside one vector.
-struct Running {
-    mean: u64,
-    sign: usize,
-}
-
-impl Running {
-    fn class(&self) -> usize {
-        (64 - self.mean.leading_zeros() as usize).min(CLASSES - 1)
-    }
-    fn learn(&mut self, value: i64) {
-        self.mean = (3 * self.mean + 16 * value.unsigned_abs().min(1 << 26) + 2) / 4;
+    /// Codes the levels of one vector; `levels` is ignored when decoding.
+    fn levels<IO: BitIo>(
+        &mut self,
+        io: &mut IO,
+        running: &mut Running,
+        centred: bool,
+        (given, length): (&[i32], usize),
+    ) -> Result<Vec<i32>, FormatError> {
+        let mut levels = Vec::new();
+        let mut last_sign = 0;
+        for i in 0..length {
+            let expected = if centred {
+                (running.mean + (1 << (FRACTION - 1))) >> FRACTION
+            } else {
+                0
+            };
+            let goal = given.get(i).map_or(0, |&level| i64::from(level));
+            let difference = self.difference(io, running.class(), &mut last_sign, goal - expected);
+            let level = expected + difference;
+            running.learn(level, difference);
+            if IO::DECODES {
+                levels.push(level.clamp(i32::MIN.into(), i32::MAX.into()) as i32);
+            }
+            if i % CHECK_EVERY == 0 {
+                io.check("the vectors")?;
+            }
+        }
+        Ok(levels)
     }
 }
 
@@ -68,156 +161,121 @@ pub(crate) fn code_vectors<IO: BitIo>(
     limits: &DecodeLimits,
 ) -> Result<Vec<Vector>, FormatError> {
     let mut model = VectorModel::new();
+    let count = given.len() as u64;
     let count = model
-        .header
-        .code_limited(io, "number of vectors", given.len() as u64, MAX_TENSORS)?;
-    let mut vectors = Vec::new();
-    let (mut site, mut log2_step, mut length) = (-1i64, 0i64, 0i64);
+        .length
+        .code_limited(io, "number of vectors", count, MAX_TENSORS)?;
+    let (mut vectors, mut past) = (Vec::new(), Vec::new());
+    let mut last = Vector {
+        site: u32::MAX,
+        log2_step: 0,
+        levels: Vec::new(),
+    };
+    let mut last_length = 0;
     let mut elements_left = limits.vector_elements;
     for i in 0..count as usize {
         let vector = given.get(i);
-        let goal = vector.map_or(0, |v| i64::from(v.site));
-        site += code_sint(&mut model.header, io, goal - site - 1) + 1;
-        check_limit("site", u64::try_from(site).unwrap_or(u64::MAX), MAX_SITE)?;
-        let goal = vector.map_or(0, |v| i64::from(v.log2_step));
-        log2_step += code_sint(&mut model.header, io, goal - log2_step);
-        if log2_step.abs() > i64::from(MAX_VECTOR_EXPONENT) {
-            let legal = "-160 to 160";
-            return Err(FormatError::Invalid {
-                what: "step exponent of a vector",
-                found: log2_step,
-                legal,
-            });
-        }
+        let (site, log2_step) = code_head(io, &mut model, &last, vector)?;
         let goal = vector.map_or(0, |v| v.levels.len() as i64);
-        length += code_sint(&mut model.header, io, goal - length);
+        let length = last_length + code_sint(&mut model.length, io, goal - last_length);
         let size = u64::try_from(length).unwrap_or(u64::MAX);
         check_limit("elements of all vectors", size, elements_left)?;
         elements_left -= size;
-        let levels = code_levels(
-            io,
-            &mut model,
-            vector.map(|v| &v.levels[..]),
-            length as usize,
-        )?;
+        last_length = length;
+        let levels = vector.map_or(&[][..], |v| &v.levels);
+        let levels = code_body(io, &mut model, &mut past, (levels, length as usize))?;
         io.check("the vectors")?;
+        last = Vector {
+            site,
+            log2_step,
+            levels,
+        };
         if IO::DECODES {
-            let vector = Vector {
-                site: site as u32,
-                log2_step: log2_step as i32,
-                levels,
-            };
-            vector.validate()?;
-            vectors.push(vector);
+            last.validate()?;
+            vectors.push(last.clone());
         }
     }
     Ok(vectors)
 }
 
-fn code_levels<IO: BitIo>(
+/// Codes site and step as differences from those of the vector before.
+fn code_head<IO: BitIo>(
     io: &mut IO,
     model: &mut VectorModel,
-    given: Option<&[i32]>,
-    length: usize,
-) -> Result<Vec<i32>, FormatError> {
-    let centred = given.is_some_and(|levels| {
-        let cost = |centred| {
-            let mut counter = Counter::new();
-            let mut trial = model.clone();
-            for_levels(&mut counter, &mut trial, Some(levels), (length, centred))
-                .map(|_| counter.cost())
-        };
-        matches!((cost(true), cost(false)), (Ok(with), Ok(without)) if with < without)
-    });
-    let centred = code_flag(io, centred);
-    for_levels(io, model, given, (length, centred))
+    last: &Vector,
+    given: Option<&Vector>,
+) -> Result<(u32, i32), FormatError> {
+    // One more than the last, and 0 at first.
+    let expected = i64::from(last.site.wrapping_add(1));
+    let goal = given.map_or(0, |v| i64::from(v.site));
+    let site = expected + code_sint(&mut model.site, io, goal - expected);
+    check_limit("site", u64::try_from(site).unwrap_or(u64::MAX), MAX_SITE)?;
+    let expected = i64::from(last.log2_step);
+    let goal = given.map_or(0, |v| i64::from(v.log2_step));
+    let log2_step = expected + code_sint(&mut model.step, io, goal - expected);
+    if log2_step.abs() > i64::from(MAX_VECTOR_EXPONENT) {
+        let (what, legal) = ("step exponent of a vector", "-160 to 160");
+        return Err(FormatError::Invalid {
+            what,
+            found: log2_step,
+            legal,
+        });
+    }
+    Ok((site as u32, log2_step as i32))
 }
 
-fn for_levels<IO: BitIo>(
+/// Codes which earlier vector this one is like, whether its mean is subtracted, and its levels. The writer
+/// tries all and takes the cheapest.
+fn code_body<IO: BitIo>(
     io: &mut IO,
     model: &mut VectorModel,
-    given: Option<&[i32]>,
-    (length, centred): (usize, bool),
+    past: &mut Vec<Running>,
+    levels: (&[i32], usize),
 ) -> Result<Vec<i32>, FormatError> {
-    let mut levels = Vec::new();
-    let mut running = Running {
-        mean: 1 << 10,
-        sign: 0,
+    let best = if IO::DECODES {
+        (0, false)
+    } else {
+        cheapest(model, past, levels)?
     };
-    // Running centre with 3 fraction bits.
-    let mut centre = 0i64;
-    for i in 0..length {
-        let expected = if centred { (centre + 4) >> 3 } else { 0 };
-        let goal = given.map_or(0, |g| i64::from(g[i]));
-        let level = expected + model.difference(io, &mut running, goal - expected);
-        let level = level.clamp(i32::MIN.into(), i32::MAX.into());
-        centre = if i == 0 {
-            level * 8
-        } else {
-            centre + ((level * 8 - centre) >> 3)
-        };
-        if IO::DECODES {
-            levels.push(level as i32);
-        }
-        if i % CHECK_EVERY == 0 {
-            io.check("the vectors")?;
-        }
-    }
+    let limit = past.len().min(REFERENCES) as u64;
+    let reference =
+        model
+            .reference
+            .code_limited(io, "reference of a vector", best.0 as u64, limit)?;
+    let centred = code_flag(io, best.1);
+    let mut running = start(past, reference as usize);
+    let levels = model.levels(io, &mut running, centred, levels)?;
+    past.push(running);
     Ok(levels)
 }
 
-/// Codes all raw tensors.
-pub(crate) fn code_raw<IO: BitIo>(
-    io: &mut IO,
-    given: &[RawTensor],
-    limits: &DecodeLimits,
-) -> Result<Vec<RawTensor>, FormatError> {
-    let mut header = UintModel::default();
-    let count = header.code_limited(io, "number of raw tensors", given.len() as u64, MAX_TENSORS)?;
-    let mut tensors = Vec::new();
-    let mut model = ByteModel::new(RAW_EXPECTED);
-    let mut site = -1i64;
-    let mut bytes_left = limits.raw_bytes;
-    for i in 0..count as usize {
-        let tensor = given.get(i);
-        let goal = tensor.map_or(0, |t| i64::from(t.site));
-        site += code_sint(&mut header, io, goal - site - 1) + 1;
-        check_limit("site", u64::try_from(site).unwrap_or(u64::MAX), MAX_SITE)?;
-        let width = tensor.map_or(0, |t| u64::from(t.width.max(1).ilog2()));
-        let width = 1u8 << header.code_limited(io, "width of raw elements", width, 3)?;
-        let size = tensor.map_or(0, |t| t.bytes.len() as u64);
-        let size = header.code_limited(io, "bytes of all raw tensors", size, bytes_left)?;
-        bytes_left -= size;
-        model.set_width(width);
-        let bytes = code_bytes(io, &mut model, tensor.map(|t| &t.bytes[..]), size as usize)?;
-        if IO::DECODES {
-            tensors.push(RawTensor {
-                site: site as u32,
-                width,
-                bytes,
-            });
-        }
+/// Running values to start from: those of the vector `reference` before, or the first ones for 0.
+fn start(past: &[Running], reference: usize) -> Running {
+    match reference {
+        0 => Running::FIRST,
+        back => Running {
+            levels: TRUST,
+            ..past[past.len() - back]
+        },
     }
-    io.check("the raw tensors")?;
-    Ok(tensors)
 }
 
-/// Codes `length` bytes.
-pub(crate) fn code_bytes<IO: BitIo>(
-    io: &mut IO,
-    model: &mut ByteModel,
-    given: Option<&[u8]>,
-    length: usize,
-) -> Result<Vec<u8>, FormatError> {
-    let mut bytes = Vec::new();
-    for i in 0..length {
-        let byte = model.code(io, given.map_or(0, |g| g[i]));
-        if IO::DECODES {
-            bytes.push(byte);
-        }
-        if i % CHECK_EVERY == 0 {
-            io.check("the bytes")?;
+fn cheapest(
+    model: &VectorModel,
+    past: &[Running],
+    levels: (&[i32], usize),
+) -> Result<(usize, bool), FormatError> {
+    let mut best = (u64::MAX, (0, false));
+    for reference in 0..=past.len().min(REFERENCES) {
+        for centred in [false, true] {
+            let mut counter = Counter::new();
+            let mut trial = model.clone();
+            trial.reference.code(&mut counter, reference as u64);
+            trial.levels(&mut counter, &mut start(past, reference), centred, levels)?;
+            if counter.cost() < best.0 {
+                best = (counter.cost(), (reference, centred));
+            }
         }
     }
-    Ok(bytes)
+    Ok(best.1)
 }

@@ -5,8 +5,9 @@ use crate::error::{FormatError, check_limit};
 use crate::header::{Directory, SectionKind, write_header, write_varint};
 use crate::layer_code::{LayerBits, code_layer, count_layer};
 use crate::limits::{DecodeLimits, MAX_META_PAIRS, MAX_META_TEXT};
+use crate::raw_code::{code_bytes, code_raw};
 use crate::record::{LayerRecord, Meta, TqzFile};
-use crate::vector_code::{code_bytes, code_raw, code_vectors};
+use crate::vector_code::code_vectors;
 
 impl TqzFile {
     /// Writes the file.
@@ -166,7 +167,12 @@ fn encode_graph(graph: &[u8]) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     write_varint(&mut bytes, graph.len() as u64);
     let mut encoder = Encoder::new();
-    code_bytes(&mut encoder, &mut ByteModel::for_graph(graph.len()), Some(graph), graph.len())?;
+    code_bytes(
+        &mut encoder,
+        &mut ByteModel::for_graph(graph.len()),
+        Some(graph),
+        graph.len(),
+    )?;
     bytes.extend_from_slice(&encoder.finish());
     Ok(bytes)
 }

@@ -209,6 +209,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded(256))]
+
         #[test]
         fn bits_come_back(bits in prop::collection::vec((0u32..65537, any::<bool>()), 0..2000)) {
             let bytes = encode(&bits);

@@ -18,8 +18,12 @@ pub(crate) const FAST: usize = 16;
 /// Signed classes of a predicted level.
 pub(crate) const CLASSES: usize = 2 * MAX_CLASS as usize + 1;
 /// First slot of each input, then the number of slots of one decision.
-pub(crate) const STARTS: [usize; INPUTS + 1] =
-    [0, SIZES * SUMS, SIZES * SUMS + FAST * FAST, SIZES * SUMS + FAST * FAST + SIZES * CLASSES];
+pub(crate) const STARTS: [usize; INPUTS + 1] = [
+    0,
+    SIZES * SUMS,
+    SIZES * SUMS + FAST * FAST,
+    SIZES * SUMS + FAST * FAST + SIZES * CLASSES,
+];
 /// Slots of one decision.
 pub(crate) const STRIDE: usize = STARTS[INPUTS];
 /// Banks of slots: without and with low bits.
@@ -37,8 +41,12 @@ const WEIGHTED: usize = (2 * SUM_LIMIT as usize + 1) * (2 * FAR_LIMIT as usize +
 /// Kernel positions told apart; later ones share the last.
 pub(crate) const POSITIONS: usize = 64;
 /// First slot of each sign input, then the number of all.
-pub(crate) const SIGN_STARTS: [usize; SIGN_INPUTS + 1] =
-    [0, CLASSES * SCALES, CLASSES * SCALES + WEIGHTED, CLASSES * SCALES + WEIGHTED + 9 * POSITIONS];
+pub(crate) const SIGN_STARTS: [usize; SIGN_INPUTS + 1] = [
+    0,
+    CLASSES * SCALES,
+    CLASSES * SCALES + WEIGHTED,
+    CLASSES * SCALES + WEIGHTED + 9 * POSITIONS,
+];
 
 /// First weight of a magnitude input, 1 = 65536.
 pub(crate) const FIRST_WEIGHT: i32 = 24_000;
@@ -88,7 +96,10 @@ pub(crate) fn first_slots() -> Vec<Slot> {
         );
     }
     for index in 0..UNARY {
-        slots.extend(std::iter::repeat_n(slot(SHIFTED_PRIORS[index.min(1)]), STRIDE));
+        slots.extend(std::iter::repeat_n(
+            slot(SHIFTED_PRIORS[index.min(1)]),
+            STRIDE,
+        ));
     }
     slots
 }

@@ -60,9 +60,9 @@ impl Slot {
         let p24 = self.state >> 8;
         let rate = u64::from(RATES[uses as usize]);
         let moved = if bit {
-            p24 + (u64::from((1 << 24) - 1 - p24) * rate >> 16) as u32
+            p24 + ((u64::from((1 << 24) - 1 - p24) * rate) >> 16) as u32
         } else {
-            p24 - (u64::from(p24) * rate >> 16) as u32
+            p24 - ((u64::from(p24) * rate) >> 16) as u32
         };
         self.state = moved << 8 | (uses + 1).min(limit);
         self.stretched = stretch(moved >> 8);
@@ -86,7 +86,7 @@ impl<const N: usize> Mixer<N> {
     pub(crate) fn learn<const RATE: u32>(&mut self, inputs: &[i32; N], p: Prob, bit: bool) {
         let error = ((i32::from(bit) << 16) - p.p16() as i32) >> 2;
         for (weight, &x) in self.0.iter_mut().zip(inputs) {
-            *weight = (*weight + (x * error >> RATE)).clamp(-MAX_WEIGHT, MAX_WEIGHT);
+            *weight = (*weight + ((x * error) >> RATE)).clamp(-MAX_WEIGHT, MAX_WEIGHT);
         }
     }
 }

@@ -18,7 +18,7 @@ pub use counter::{Counter, Part, PartBits};
 pub use level_model::{CandidateCosts, LevelContext, LevelModel, MatrixSpec};
 pub use tables::cost;
 
-pub(crate) use adaptive::{UintModel, code_flag, code_sint};
+pub(crate) use adaptive::{UintModel, code_flag, code_plain, code_sint};
 
 use crate::error::FormatError;
 
