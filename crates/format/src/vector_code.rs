@@ -84,7 +84,9 @@ impl VectorModel {
             step: UintModel::default(),
             length: UintModel::default(),
             reference: UintModel::default(),
-            unary: FIRST_GOES_ON.map(|p16| [AdaptiveBit::starting(p16, 4); UNARY]).to_vec(),
+            unary: FIRST_GOES_ON
+                .map(|p16| [AdaptiveBit::starting(p16, 4); UNARY])
+                .to_vec(),
             low: vec![[AdaptiveBit::default(); UNARY + 1]; CLASSES],
             sign: [AdaptiveBit::default(); 3],
             escape: UintModel::default(),

@@ -138,7 +138,7 @@ mod tests {
                 for ky in 0..3 {
                     for kx in 0..2 {
                         let (iy, ix) = ((y * 2 + ky) as isize - 1, x + kx * 2);
-                        let expected = if iy < 0 || iy >= 5 || ix >= 6 {
+                        let expected = if !(0..5).contains(&iy) || ix >= 6 {
                             0.0
                         } else {
                             values[c * 30 + iy as usize * 6 + ix]

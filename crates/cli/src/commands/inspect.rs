@@ -55,22 +55,22 @@ fn compressed(args: &Args) -> anyhow::Result<Outcome> {
     let inspection = compressed
         .inspect()
         .with_context(|| args.model.display().to_string())?;
-    Ok(outcome(
+    outcome(
         args,
         "tqz",
         compressed.weights(),
         (inspection.layers, inspection.shares),
-    )?)
+    )
 }
 
 fn original(args: &Args) -> anyhow::Result<Outcome> {
     let source = Source::read(&args.model, &EngineDevice::cpu())?;
-    Ok(outcome(
+    outcome(
         args,
         "onnx",
         source.weight_count(),
         (source.layer_reports(), Vec::new()),
-    )?)
+    )
 }
 
 fn outcome(
