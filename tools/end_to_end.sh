@@ -50,5 +50,5 @@ cp "$SHARED"/models/*.onnx "$work/original/"
 "$PYTHON" tools/check_exports.py "$work/original" "$work/exported" --threads 2
 
 echo "== ONNX files survive reading and writing"
-cargo build --release -p tqz-onnx --example roundtrip
+cargo build --release --workspace --example roundtrip
 "$PYTHON" tools/check_onnx_roundtrip.py "$SHARED/models" --program "$target/release/examples/roundtrip"

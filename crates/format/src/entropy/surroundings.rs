@@ -13,6 +13,8 @@ pub(crate) const MAX_CLASS: i32 = 9;
 const CLIP: i32 = 2047;
 /// First weights of the prediction, 1 = 4096.
 const FIRST_WEIGHTS: [i16; TAPS] = [1600, 1600, -500, 500, 0, 0];
+/// Added to every row's energy, so that few and small levels move the prediction less.
+const REGULAR: i64 = 4;
 /// Weights stay within ±4.
 const WEIGHT_LIMIT: i64 = 4 << 12;
 /// A column of this many rows or more moves the prediction half the way to its own best one.
@@ -213,7 +215,7 @@ impl Surroundings {
     /// One step of block least mean squares for the position just coded, from at most about 64 rows.
     fn adapt_prediction(&mut self) {
         let mut gradient = [0i64; TAPS];
-        let mut energy = 0i64;
+        let mut energy = REGULAR;
         let stride = self.rows.div_ceil(SAMPLE_ROWS).max(1);
         for (view, &level) in self.views.iter().zip(self.lagged(0)).step_by(stride) {
             let error = (i32::from(level) << 4) - view.predicted;
@@ -222,10 +224,7 @@ impl Surroundings {
                 *sum += i64::from(error * i32::from(tap));
                 squares += i32::from(tap) * i32::from(tap);
             }
-            energy += i64::from(squares);
-        }
-        if energy == 0 {
-            return;
+            energy += i64::from(squares) + REGULAR;
         }
         // Errors are in 1/16, weights in 1/4096: a whole step is 256 · gradient / energy.
         let step = 2 * self.rows.min(SAMPLE_ROWS) as i64;
@@ -259,7 +258,7 @@ impl Surroundings {
         let magnitude = clipped.unsigned_abs();
         self.history[self.current + row] = clipped as i16;
         self.above = [magnitude, self.above[0]];
-        follow(&mut self.row_slow[row], magnitude, 5);
+        follow(&mut self.row_slow[row], magnitude, 6);
         follow(&mut self.row_fast[row], magnitude, 2);
         follow(&mut self.position_mean[self.position], magnitude, 5);
         follow(&mut self.column_slow, magnitude, 5);

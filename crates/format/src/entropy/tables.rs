@@ -25,19 +25,18 @@ pub(crate) const fn log2_q16(x: u32) -> u32 {
 pub(crate) const STRETCH_MAX: i32 = 2128;
 
 const LN2_Q16: i64 = 45_426;
-const MANTISSA_BITS: u32 = 5;
-const STRETCH_LEN: usize = 15 << MANTISSA_BITS;
+const STRETCH_LEN: usize = 1 << 12;
 
 const fn stretch_table() -> [i16; STRETCH_LEN] {
     let mut table = [0; STRETCH_LEN];
     let mut i = 0;
-    while i < STRETCH_LEN {
-        let exponent = (i >> MANTISSA_BITS) as u32;
-        // The cell's middle, in 1/64 of 1/65536.
-        let middle = ((2 * ((1 << MANTISSA_BITS) + (i as u32 & 31)) + 1) as u64) << exponent;
-        let rest = (65536 * 64) - middle;
-        let octaves = log2_q16(rest as u32) as i64 - log2_q16(middle as u32) as i64;
-        table[i] = -((octaves * LN2_Q16 + (1 << 23)) >> 24) as i16;
+    while i < STRETCH_LEN / 2 {
+        // The cell's middle is (2i + 1)/8192.
+        let middle = 2 * i as u32 + 1;
+        let octaves = log2_q16(2 * STRETCH_LEN as u32 - middle) as i64 - log2_q16(middle) as i64;
+        let value = ((octaves * LN2_Q16 + (1 << 23)) >> 24) as i16;
+        table[i] = -value;
+        table[STRETCH_LEN - 1 - i] = value;
         i += 1;
     }
     table
@@ -45,14 +44,10 @@ const fn stretch_table() -> [i16; STRETCH_LEN] {
 
 static STRETCH: [i16; STRETCH_LEN] = stretch_table();
 
-/// ln p/(1-p) in 1/256 for a probability in 1/65536 (1 to 65535).
+/// ln p/(1-p) in 1/256 for a probability in 1/65536 (0 to 65535), by its upper 12 bits.
 #[inline]
 pub(crate) fn stretch(p16: u32) -> i32 {
-    let small = p16.min(65536 - p16).clamp(1, 32767);
-    let exponent = small.ilog2();
-    let mantissa = ((small << (15 - exponent)) >> (15 - MANTISSA_BITS)) & 31;
-    let value = i32::from(STRETCH[((exponent << MANTISSA_BITS) + mantissa) as usize]);
-    if p16 < 32768 { value } else { -value }
+    i32::from(STRETCH[(p16 as usize >> 4) & (STRETCH_LEN - 1)])
 }
 
 const SQUASH_HALF: usize = (STRETCH_MAX / 4) as usize;
@@ -66,6 +61,7 @@ const fn squash_table() -> [u16; 2 * SQUASH_HALF + 1] {
     while i <= SQUASH_HALF {
         let sum = (1u64 << 32) + exponential;
         let small = ((exponential << 16) + sum / 2) / sum;
+        let small = if small < Prob::MIN as u64 { Prob::MIN as u64 } else { small };
         table[SQUASH_HALF - i] = small as u16;
         table[SQUASH_HALF + i] = (65536 - small) as u16;
         exponential = (exponential * RATIO) >> 32;
@@ -80,7 +76,7 @@ static SQUASH: [u16; 2 * SQUASH_HALF + 1] = squash_table();
 #[inline]
 pub(crate) fn squash(x: i32) -> Prob {
     let index = (x.clamp(-STRETCH_MAX, STRETCH_MAX) + 2) >> 2;
-    Prob::new(u32::from(SQUASH[(index + SQUASH_HALF as i32) as usize]))
+    Prob(SQUASH[(index + SQUASH_HALF as i32) as usize])
 }
 
 const COST_LEN: usize = 1024;
@@ -125,13 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn stretch_is_the_logit_within_a_cell() {
-        for p in (16..65520).step_by(7) {
-            let f = f64::from(p) / 65536.0;
+    fn stretch_is_the_logit_of_the_middle_of_16_probabilities() {
+        for p in 0..65536 {
+            let f = (f64::from(p >> 4) + 0.5) / 4096.0;
             let exact = (f / (1.0 - f)).ln() * 256.0;
-            let got = f64::from(stretch(p));
-            assert!((got - exact).abs() < 10.0, "{p}: {got} for {exact}");
-            assert_eq!(stretch(65536 - p), -stretch(p));
+            assert!((f64::from(stretch(p)) - exact).abs() < 0.52, "{p}: {}", stretch(p));
+            assert_eq!(stretch(65535 - p), -stretch(p));
         }
     }
 
