@@ -1,8 +1,9 @@
 //! From levels to numbers: `value = level · 2^(e/64)`, one rounding, in f64.
 
 use crate::error::FormatError;
+use crate::level_matrix::LevelMatrix;
 use crate::limits::{MAX_VECTOR_EXPONENT, MAX_VECTOR_LEVEL};
-use crate::record::{LevelMatrix, Vector};
+use crate::record::Vector;
 
 /// 2^(i/64) rounded to f64, as bit patterns (docs/format.md lists the same numbers).
 static OCTAVE: [u64; 64] = [
@@ -181,5 +182,53 @@ impl Vector {
             }),
             None => Ok(values),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_lists_the_steps_of_one_octave() {
+        let document = include_str!("../../../docs/format.md");
+        let listed = document
+            .split("## Appendix A")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .nth(1)
+            .unwrap();
+        let bits: Vec<u64> = listed
+            .split_whitespace()
+            .map(|hex| u64::from_str_radix(hex, 16).unwrap())
+            .collect();
+        assert_eq!(bits, OCTAVE);
+    }
+
+    #[test]
+    fn steps_are_powers_of_two_to_half_a_unit_in_the_last_place() {
+        for exponent in -14_592..=14_592 {
+            let exact = (f64::from(exponent & 63) / 64.0).exp2() * f64::from(exponent >> 6).exp2();
+            assert!((step(exponent) / exact - 1.0).abs() < 4e-16, "{exponent}");
+        }
+        assert_eq!(step(-64), 0.5);
+        assert_eq!(step(640), 1024.0);
+    }
+
+    #[test]
+    fn vectors_are_levels_times_a_power_of_two() {
+        let vector = Vector {
+            site: 0,
+            log2_step: -3,
+            levels: vec![1, -20, 1 << 24],
+        };
+        assert_eq!(vector.reconstruct().unwrap(), [0.125, -2.5, 2_097_152.0]);
+        let huge = Vector {
+            site: 0,
+            log2_step: 130,
+            levels: vec![0, 1],
+        };
+        assert_eq!(huge.reconstruct(), Err(FormatError::NotFinite { index: 1 }));
     }
 }

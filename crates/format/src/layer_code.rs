@@ -2,11 +2,10 @@
 
 use crate::entropy::{BitIo, Counter, MatrixSpec, Part, PartBits};
 use crate::error::{FormatError, check_limit};
+use crate::level_matrix::LevelMatrix;
 use crate::limits::{DecodeLimits, MAX_BLOCKS, MAX_EXTENT, MAX_RANK, MAX_SITE};
 use crate::matrix_code::{MatrixCoder, Role};
-use crate::record::{
-    Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape, matrix_shape,
-};
+use crate::record::{Block, BlockCoding, LayerRecord, Layout, MatrixShape, matrix_shape};
 
 const WHAT: &str = "a layer";
 

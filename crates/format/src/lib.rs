@@ -6,6 +6,7 @@ pub mod entropy;
 mod error;
 mod header;
 mod layer_code;
+mod level_matrix;
 pub mod limits;
 mod matrix_code;
 mod raw_code;
@@ -20,11 +21,11 @@ pub use entropy::{BitIo, CandidateCosts, Counter, LevelContext, LevelModel, Matr
 pub use error::FormatError;
 pub use header::{Directory, SIGNATURE, SectionEntry, SectionKind};
 pub use layer_code::{LayerBits, count_layer};
+pub use level_matrix::{LevelMatrix, ScaleVector, StepScale};
 pub use limits::DecodeLimits;
 pub use matrix_code::count_matrix;
 pub use record::{
-    Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape, Meta, RawTensor,
-    ScaleVector, StepScale, TqzFile, Vector,
+    Block, BlockCoding, LayerRecord, Layout, MatrixShape, Meta, RawTensor, TqzFile, Vector,
 };
 pub use writer::{LayerSize, SizeReport};
 

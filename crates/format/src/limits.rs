@@ -72,3 +72,44 @@ impl Default for DecodeLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_lists_the_same_limits() {
+        let document = include_str!("../../../docs/format.md");
+        let limits: [(&str, u64); 15] = [
+            ("MAX_LEVEL", MAX_LEVEL as u64),
+            ("MAX_VECTOR_LEVEL", MAX_VECTOR_LEVEL as u64),
+            ("MAX_BASE_EXPONENT", MAX_BASE_EXPONENT as u64),
+            ("MAX_SCALE_EXPONENT", MAX_SCALE_EXPONENT as u64),
+            ("MAX_SCALE_SHIFT", MAX_SCALE_SHIFT.into()),
+            ("MAX_VECTOR_EXPONENT", MAX_VECTOR_EXPONENT as u64),
+            ("MAX_RANK", MAX_RANK as u64),
+            ("MAX_EXTENT", MAX_EXTENT),
+            ("MAX_ELEMENTS", MAX_ELEMENTS),
+            ("MAX_BLOCKS", MAX_BLOCKS),
+            ("MAX_TENSORS", MAX_TENSORS),
+            ("MAX_SECTIONS", MAX_SECTIONS),
+            ("MAX_META_PAIRS", MAX_META_PAIRS),
+            ("MAX_META_TEXT", MAX_META_TEXT),
+            ("MAX_SITE", MAX_SITE),
+        ];
+        for (name, limit) in limits {
+            let line = document
+                .lines()
+                .find(|line| line.ends_with(&format!("| `{name}` |")));
+            let cell = line
+                .and_then(|line| line.split('|').nth(2))
+                .unwrap_or_default();
+            assert_eq!(
+                cell.trim().trim_start_matches('±'),
+                limit.to_string(),
+                "{name}"
+            );
+        }
+        assert!(document.starts_with(&format!("# The .tqz file, version {VERSION}\n")));
+    }
+}

@@ -5,8 +5,8 @@ use crate::entropy::{
     code_sint,
 };
 use crate::error::{FormatError, check_limit};
+use crate::level_matrix::{LevelMatrix, ScaleVector, StepScale, check_base, check_level};
 use crate::limits::DecodeLimits;
-use crate::record::{LevelMatrix, ScaleVector, StepScale, check_base, check_level};
 use crate::scale_code::code_scales;
 
 /// How many rows' activities are decoded between two looks at the end of the stream.

@@ -2,7 +2,8 @@
 //! rounding to f32, elements put where the layout says.
 
 use crate::error::FormatError;
-use crate::record::{Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixShape};
+use crate::level_matrix::LevelMatrix;
+use crate::record::{Block, BlockCoding, LayerRecord, Layout, MatrixShape};
 
 /// Columns of a tile of the result: with the rows of T that feed it, it stays in the first-level cache.
 const TILE: usize = 256;

@@ -371,4 +371,18 @@ mod tests {
         };
         assert!(cost(ByteModel::for_graph(1000)) * 2 < cost(ByteModel::new(1000)));
     }
+
+    #[test]
+    fn the_document_lists_the_priming_bytes() {
+        let document = include_str!("../../../../docs/format.md");
+        let listed = document
+            .split("## Appendix B")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .nth(1)
+            .unwrap();
+        let hex: String = PRIME.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(listed.split_whitespace().collect::<String>(), hex);
+    }
 }

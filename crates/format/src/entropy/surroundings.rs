@@ -258,11 +258,11 @@ impl Surroundings {
         let magnitude = clipped.unsigned_abs();
         self.history[self.current + row] = clipped as i16;
         self.above = [magnitude, self.above[0]];
-        follow(&mut self.row_slow[row], magnitude, 6);
-        follow(&mut self.row_fast[row], magnitude, 2);
+        follow(&mut self.row_slow[row], magnitude, 5);
+        follow(&mut self.row_fast[row], magnitude, 3);
         follow(&mut self.position_mean[self.position], magnitude, 5);
         follow(&mut self.column_slow, magnitude, 5);
-        follow(&mut self.column_fast, magnitude, 2);
+        follow(&mut self.column_fast, magnitude, 3);
         follow(&mut self.global_mean, magnitude, 10);
     }
 }

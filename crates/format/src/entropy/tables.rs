@@ -61,7 +61,11 @@ const fn squash_table() -> [u16; 2 * SQUASH_HALF + 1] {
     while i <= SQUASH_HALF {
         let sum = (1u64 << 32) + exponential;
         let small = ((exponential << 16) + sum / 2) / sum;
-        let small = if small < Prob::MIN as u64 { Prob::MIN as u64 } else { small };
+        let small = if small < Prob::MIN as u64 {
+            Prob::MIN as u64
+        } else {
+            small
+        };
         table[SQUASH_HALF - i] = small as u16;
         table[SQUASH_HALF + i] = (65536 - small) as u16;
         exponential = (exponential * RATIO) >> 32;
@@ -125,7 +129,11 @@ mod tests {
         for p in 0..65536 {
             let f = (f64::from(p >> 4) + 0.5) / 4096.0;
             let exact = (f / (1.0 - f)).ln() * 256.0;
-            assert!((f64::from(stretch(p)) - exact).abs() < 0.52, "{p}: {}", stretch(p));
+            assert!(
+                (f64::from(stretch(p)) - exact).abs() < 0.52,
+                "{p}: {}",
+                stretch(p)
+            );
             assert_eq!(stretch(65535 - p), -stretch(p));
         }
     }
