@@ -22,6 +22,17 @@ pub(crate) struct Found<T> {
     pub(crate) outcome: T,
 }
 
+/// log2 c where the search begins if nothing better is known.
+const START: f64 = -10.0;
+/// What is known before a search.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Hint {
+    /// A step near which the target was met before.
+    pub(crate) step: Option<f64>,
+    /// Bytes to leave free for what changes after the search.
+    pub(crate) reserve_bytes: u64,
+}
+
 /// Octaves of c searched on either side of 1.
 const OCTAVES: f64 = 60.0;
 /// A file this close below its target is good enough.
@@ -29,17 +40,19 @@ const CLOSE: f64 = 0.004;
 /// Encodings made at most.
 const TRIALS: u32 = 24;
 
-/// Finds the smallest step whose file is not larger than the target.
+/// Finds the smallest step whose file is not larger than the target, looking first where the hint points.
 ///
 /// # Errors
 /// No step gives a file so small: the message states the smallest file found.
 pub(crate) fn search_step<T>(
     target: RateTarget,
     weights: u64,
+    hint: Hint,
     mut encode: impl FnMut(f64) -> Result<Trial<T>, TqzError>,
 ) -> Result<Found<T>, TqzError> {
-    let limit = match target {
-        RateTarget::Step(step) => {
+    let limit = match (target, limit_bytes(target, weights)) {
+        (_, Some(bytes)) => bytes.saturating_sub(hint.reserve_bytes),
+        (RateTarget::Step(step), None) => {
             let outcome = encode(step)?.outcome;
             return Ok(Found {
                 step,
@@ -47,10 +60,19 @@ pub(crate) fn search_step<T>(
                 outcome,
             });
         }
-        RateTarget::Bytes(bytes) => bytes,
-        RateTarget::BitsPerWeight(bits) => (bits * weights as f64 / 8.0) as u64,
+        _ => u64::MAX,
     };
-    Search::new(limit).run(&mut encode, weights)
+    let start = hint.step.map_or(START, f64::log2);
+    Search::new(limit).run(&mut encode, weights, start)
+}
+
+/// Bytes of the largest file that meets the target; nothing if the target is not a size.
+pub(crate) fn limit_bytes(target: RateTarget, weights: u64) -> Option<u64> {
+    match target {
+        RateTarget::Step(_) => None,
+        RateTarget::Bytes(bytes) => Some(bytes),
+        RateTarget::BitsPerWeight(bits) => Some((bits * weights as f64 / 8.0) as u64),
+    }
 }
 
 /// A bracketing search on log2 c: sizes fall with c, at high rate by one bit per weight and octave.
@@ -77,8 +99,9 @@ impl<T> Search<T> {
         mut self,
         encode: &mut impl FnMut(f64) -> Result<Trial<T>, TqzError>,
         weights: u64,
+        start: f64,
     ) -> Result<Found<T>, TqzError> {
-        let mut at = -10.0_f64;
+        let mut at = start;
         let mut smallest = u64::MAX;
         while self.trials < TRIALS {
             let trial = encode(at.exp2())?;
@@ -108,6 +131,15 @@ impl<T> Search<T> {
         }
     }
 
+    /// How far, in octaves of c, a file of this size is from the limit, somewhat overrated: a bit per weight and octave at high
+    /// rates, a factor of about 1.5 per octave at low ones.
+    fn reach(&self, size: u64, weights: u64) -> f64 {
+        let (size, limit) = (size as f64, self.limit.max(1) as f64);
+        let bits = 8.0 * (size - limit).abs() / weights.max(1) as f64;
+        let factors = (size / limit).ln().abs() / 0.4;
+        (1.1 * bits.max(factors)).clamp(0.02, 4.0)
+    }
+
     /// Where to look next; nothing when the file is close enough or cannot get smaller.
     fn next(&self, weights: u64) -> Option<f64> {
         let full = |size: u64| size as f64 / self.limit.max(1) as f64;
@@ -121,12 +153,12 @@ impl<T> Search<T> {
                 Some(low + along * (high - low))
             }
             (Some((low, large)), None) => {
-                let bits = 8.0 * (*large as f64 - self.limit as f64) / weights.max(1) as f64;
-                (*low < OCTAVES).then(|| (low + (bits * 1.1).clamp(0.7, 4.0)).min(OCTAVES))
+                let reach = self.reach(*large, weights);
+                (*low < OCTAVES).then(|| (low + reach).min(OCTAVES))
             }
             (None, Some((high, small, _))) => {
-                let bits = 8.0 * (self.limit as f64 - *small as f64) / weights.max(1) as f64;
-                (*high > -OCTAVES).then(|| (high - (bits * 1.1).clamp(0.7, 4.0)).max(-OCTAVES))
+                let reach = self.reach(*small, weights);
+                (*high > -OCTAVES).then(|| (high - reach).max(-OCTAVES))
             }
             (None, None) => None,
         }
@@ -150,7 +182,7 @@ mod tests {
     fn the_file_found_is_just_below_the_target() {
         for bits in [0.6, 2.0, 7.5] {
             let target = RateTarget::BitsPerWeight(bits);
-            let found = search_step(target, 1000, model).expect("reachable");
+            let found = search_step(target, 1000, Hint::default(), model).expect("reachable");
             let size = model(found.outcome).expect("model").size_bytes as f64;
             let limit = bits * 125.0;
             assert!(
@@ -163,7 +195,7 @@ mod tests {
 
     #[test]
     fn an_unreachable_target_says_what_is_possible() {
-        let error = search_step(RateTarget::Bytes(20), 1000, model)
+        let error = search_step(RateTarget::Bytes(20), 1000, Hint::default(), model)
             .map(|f| f.step)
             .expect_err("too small");
         assert!(error.to_string().contains("50 bytes"), "{error}");
@@ -171,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_given_step_is_used_as_it_is() {
-        let found = search_step(RateTarget::Step(0.25), 1000, model).expect("any step");
+        let found =
+            search_step(RateTarget::Step(0.25), 1000, Hint::default(), model).expect("any step");
         assert_eq!((found.outcome, found.trials), (0.25, 1));
     }
 }

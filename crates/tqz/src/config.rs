@@ -71,6 +71,19 @@ pub struct Damping {
     pub output: f64,
 }
 
+/// How much work goes into a smaller loss at the same size. The bytes depend on it, their format does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// One pass with standard damping; the network is run for the statistics alone.
+    Fast,
+    /// Damping chosen by runs on images kept back, side values matched and tuned for a few dozen steps.
+    #[default]
+    Balanced,
+    /// As balanced, with finer choices and several hundred steps.
+    Best,
+}
+
 /// Everything the encoder is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EncoderConfig {
@@ -80,8 +93,12 @@ pub struct EncoderConfig {
     pub transform: TransformSpec,
     /// Rounding of coefficients.
     pub quantizer: QuantizerSpec,
-    /// Damping where the weights themselves are quantized; chosen by the encoder where absent.
+    /// Damping of all layers; chosen by the encoder where absent.
     pub damping: Option<Damping>,
+    /// How much work is done.
+    pub effort: Effort,
+    /// Seed of the order of images.
+    pub seed: u64,
 }
 
 impl EncoderConfig {
@@ -92,6 +109,8 @@ impl EncoderConfig {
             transform: TransformSpec::default(),
             quantizer: QuantizerSpec::default(),
             damping: None,
+            effort: Effort::default(),
+            seed: 0,
         }
     }
 

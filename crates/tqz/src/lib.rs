@@ -9,12 +9,15 @@ mod cotangent;
 mod decoder;
 mod encoder;
 mod error;
+mod fidelity;
+mod images;
 mod inspect;
 mod layout;
 mod linalg;
 mod outputs;
 mod progress;
 mod quantize;
+mod repair;
 mod report;
 mod side;
 mod source;
@@ -24,10 +27,13 @@ mod transform;
 mod unfold;
 
 pub use calibrate::{Calibration, CalibrationSpec};
-pub use config::{Basis, Damping, EncoderConfig, Metric, QuantizerSpec, RateTarget, TransformSpec};
+pub use config::{
+    Basis, Damping, Effort, EncoderConfig, Metric, QuantizerSpec, RateTarget, TransformSpec,
+};
 pub use decoder::{CompressedModel, Inspection};
 pub use encoder::compress;
 pub use error::TqzError;
+pub use images::Images;
 pub use layout::WeightLayer;
 pub use progress::{Progress, Silent};
 pub use report::{LayerReport, Report, Share};

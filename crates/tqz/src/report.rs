@@ -13,8 +13,14 @@ pub struct Report {
     pub bits_per_weight: f64,
     /// The step constant used.
     pub step: f64,
+    /// Factor of the standard damping that was chosen.
+    pub damping_factor: f64,
     /// Closed-form distortion of all layers.
     pub predicted_distortion: f64,
+    /// Distance of the outputs from the original's on calibration images kept back (nats or squared error, mean over images);
+    /// absent where the network was not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured_distortion: Option<f64>,
     /// Encodings tried to reach the target.
     pub trials: u32,
     /// Per layer, in the order of the graph.

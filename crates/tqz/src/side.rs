@@ -39,12 +39,7 @@ pub(crate) fn canonical_batch_norms(
     network: &Network,
     names: &BTreeMap<String, usize>,
 ) -> Result<(), TqzError> {
-    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
-    if let Some(graph) = &model.graph {
-        for name in graph.node.iter().flat_map(|node| &node.input) {
-            *uses.entry(name.clone()).or_default() += 1;
-        }
-    }
+    let uses = uses(model);
     let mut replaced: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
     for norm in network.batch_norms() {
         let of_norm = [&norm.scale, &norm.bias, &norm.mean, &norm.var];
@@ -66,6 +61,17 @@ pub(crate) fn canonical_batch_norms(
         }
     });
     failure.map_or(Ok(()), Err)
+}
+
+/// How often the main graph's nodes take each value.
+pub(crate) fn uses(model: &ModelProto) -> BTreeMap<String, usize> {
+    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+    for node in model.graph.iter().flat_map(|graph| &graph.node) {
+        for name in &node.input {
+            *uses.entry(name.clone()).or_default() += 1;
+        }
+    }
+    uses
 }
 
 /// The four vectors in canonical form, if all are there and finite.
@@ -132,7 +138,7 @@ pub(crate) fn code_side_values(
 }
 
 /// Levels and step of a vector; nothing if its range is too wide for them.
-fn quantize_vector(values: &[f32]) -> Option<(i32, Vec<i32>)> {
+pub(crate) fn quantize_vector(values: &[f32]) -> Option<(i32, Vec<i32>)> {
     if values.is_empty() || values.iter().any(|v| !v.is_finite()) {
         return None;
     }

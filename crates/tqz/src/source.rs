@@ -14,8 +14,9 @@ use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::error::TqzError;
 use crate::inspect::plain_report;
 use crate::layout::WeightLayer;
+use crate::repair::{Knob, knobs};
 use crate::report::LayerReport;
-use crate::side::{Role, canonical_batch_norms, code_side_values, roles};
+use crate::side::{Role, canonical_batch_norms, code_side_values, roles, uses};
 
 /// Tensors of at least this many bytes that are kept as they are get a section of their own; smaller ones stay in the graph.
 const RAW_BYTES: usize = 2048;
@@ -28,6 +29,10 @@ pub struct Source {
     /// Of names, shapes and numbers of the weights.
     checksum: u32,
     file: TqzFile,
+    /// Where side values may be changed.
+    knobs: Vec<Knob>,
+    /// Index of each named tensor in the graph's fixed visiting order.
+    sites: BTreeMap<String, usize>,
     warnings: Vec<String>,
 }
 
@@ -45,9 +50,11 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn new(mut model: ModelProto, device: &EngineDevice) -> Result<Self, TqzError> {
-        let network = Network::from_model(&model, device)?;
+        let as_given = Network::from_model(&model, device)?;
         let names = named_tensors(&model);
-        canonical_batch_norms(&mut model, &network, &names)?;
+        canonical_batch_norms(&mut model, &as_given, &names)?;
+        drop(as_given);
+        let network = Network::from_model(&model, device)?;
         let mut warnings = Vec::new();
         let layers = weight_layers(&network, &names, &mut warnings)?;
         if layers.is_empty() {
@@ -56,13 +63,20 @@ impl Source {
             ));
         }
         let weights = take_weights(&model, &layers)?;
+        let uses = uses(&model);
         let file = strip(&mut model, &network, &layers, &names)?;
+        let knobs = knobs(&network, |name| {
+            let site = names.get(name).filter(|_| uses.get(name) == Some(&1));
+            site.is_some_and(|&site| file.vectors.iter().any(|v| v.site as usize == site))
+        });
         Ok(Self {
             network,
             checksum: checksum(&layers, &weights),
             layers,
             weights,
             file,
+            knobs,
+            sites: names,
             warnings,
         })
     }
@@ -95,6 +109,16 @@ impl Source {
     /// Starts collecting statistics of this network.
     pub fn calibration(&self, spec: CalibrationSpec) -> Calibration<'_> {
         Calibration::new((&self.network, &self.layers), self.checksum, spec)
+    }
+
+    /// Where side values may be changed, in execution order.
+    pub(crate) fn knobs(&self) -> &[Knob] {
+        &self.knobs
+    }
+
+    /// Index of a named tensor in the graph's fixed visiting order.
+    pub(crate) fn site(&self, name: &str) -> Option<usize> {
+        self.sites.get(name).copied()
     }
 
     /// Checksum of the weights, to know their statistics by.

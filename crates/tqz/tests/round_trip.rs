@@ -56,7 +56,7 @@ fn subject() -> &'static (Source, Statistics) {
 
 fn compress(config: &EncoderConfig) -> Vec<u8> {
     let (source, statistics) = subject();
-    tqz::compress(source, statistics, config, &Silent)
+    tqz::compress(source, statistics, None, config, &Silent)
         .expect("compressible")
         .0
 }
@@ -134,7 +134,7 @@ fn more_bits_mean_less_distortion() {
     let predicted = |bits: f64| {
         let config = at(bits, TransformSpec::Auto);
         let (_, report) =
-            tqz::compress(source, statistics, &config, &Silent).expect("compressible");
+            tqz::compress(source, statistics, None, &config, &Silent).expect("compressible");
         report.predicted_distortion
     };
     let distortions: Vec<f64> = [1.0, 2.0, 4.0].map(predicted).to_vec();
@@ -166,7 +166,7 @@ fn a_network_of_fixed_batch_size_is_compressed_like_any_other() {
     let mut calibration = source.calibration(spec);
     calibration.add(&images(10, 1), &Silent).expect("runs");
     let statistics = calibration.finish();
-    let (bytes, _) = tqz::compress(&source, &statistics, &at(4.0, TransformSpec::Auto), &Silent)
+    let (bytes, _) = tqz::compress(&source, &statistics, None, &at(4.0, TransformSpec::Auto), &Silent)
         .expect("compressible");
     let decoded = CompressedModel::decode(&bytes).expect("valid");
     let network = Network::from_model(&decoded.to_model().expect("valid"), &EngineDevice::cpu())
@@ -185,7 +185,7 @@ fn bytes_do_not_depend_on_the_number_of_threads() {
             let source = Source::new(model(), &EngineDevice::cpu()).expect("supported");
             let statistics = calibrated(&source);
             let config = EncoderConfig::new(RateTarget::Step(0.002));
-            tqz::compress(&source, &statistics, &config, &Silent)
+            tqz::compress(&source, &statistics, None, &config, &Silent)
                 .expect("compressible")
                 .0
         })
@@ -223,7 +223,7 @@ fn damaged_files_are_refused() {
 fn a_target_below_what_is_kept_says_what_is_possible() {
     let (source, statistics) = subject();
     let config = EncoderConfig::new(RateTarget::Bytes(300));
-    let error = tqz::compress(source, statistics, &config, &Silent).expect_err("too small");
+    let error = tqz::compress(source, statistics, None, &config, &Silent).expect_err("too small");
     assert!(error.to_string().contains("smallest"), "{error}");
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
-use tqz::{Calibration, CalibrationSpec, Metric, Progress, Source, Statistics};
+use tqz::{Calibration, CalibrationSpec, Images, Metric, Progress, Source, Statistics};
 use tqz_data::DataSet;
 use tqz_engine::EngineDevice;
 
@@ -16,6 +16,9 @@ use crate::Common;
 use crate::data::{DataArgs, open};
 use crate::output::{Console, check_free, thousands, write_file};
 use crate::progress::Bars;
+
+/// Images beyond this many bytes are not kept for measuring and tuning.
+const MEMORY_BYTES: usize = 1 << 30;
 
 /// Arguments of `tqz calibrate`.
 #[derive(Debug, clap::Args)]
@@ -117,6 +120,22 @@ pub(crate) fn calibrate(
     }
     progress.finish();
     Ok(calibration.finish())
+}
+
+/// Images of a data set in memory, as many as [`MEMORY_BYTES`] hold.
+pub(crate) fn load_images(data: &DataSet, progress: &dyn Progress) -> anyhow::Result<Images> {
+    let mut images = Images::new();
+    progress.begin("reading images", data.len() as u64);
+    for batch in data.batches(32) {
+        let batch = batch?.input.into_dyn();
+        images.add(&batch);
+        progress.advance(batch.shape()[0] as u64);
+        if images.bytes() > MEMORY_BYTES {
+            break;
+        }
+    }
+    progress.finish();
+    Ok(images)
 }
 
 /// Reads a file of statistics.

@@ -7,12 +7,14 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 use tqz::{
-    EncoderConfig, Progress, QuantizerSpec, RateTarget, Report, Source, Statistics, TransformSpec,
+    Damping, Effort, EncoderConfig, Progress, QuantizerSpec, RateTarget, Report, Source,
+    Statistics, TransformSpec,
 };
+use tqz_data::DataSet;
 use tqz_engine::EngineDevice;
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate, read_statistics};
+use crate::commands::calibrate::{Measurement, calibrate, load_images, read_statistics};
 use crate::data::{DataArgs, open};
 use crate::output::{Console, check_free, thousands, write_file};
 use crate::progress::Bars;
@@ -26,9 +28,15 @@ pub(crate) struct Args {
     /// Card of the calibration images (no labels are used)
     #[arg(long, value_name = "CARD", required_unless_present = "stats")]
     calib: Option<PathBuf>,
-    /// Statistics written by `tqz calibrate`, instead of calibration images
-    #[arg(long, value_name = "STATS", conflicts_with_all = ["calib", "source", "images"])]
+    /// Statistics written by `tqz calibrate`; images given beside them serve to measure and tune
+    #[arg(long, value_name = "STATS")]
     stats: Option<PathBuf>,
+    /// How much work goes into accuracy at the same size
+    #[arg(long, value_enum, default_value_t = Preset::Balanced)]
+    preset: Preset,
+    /// Damping of A and G as fractions of their mean diagonal (default: chosen by measuring)
+    #[arg(long, value_name = "A,G", value_parser = parse_damping)]
+    damping: Option<Damping>,
     #[command(flatten)]
     target: TargetArgs,
     /// File to write (default: the network's name with .tqz)
@@ -74,6 +82,34 @@ impl TargetArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum Preset {
+    /// One pass; images are used for statistics alone
+    Fast,
+    /// Measures, matches and tunes for a minute or a few
+    Balanced,
+    /// The same with several times the work
+    Best,
+}
+
+impl From<Preset> for Effort {
+    fn from(preset: Preset) -> Self {
+        match preset {
+            Preset::Fast => Self::Fast,
+            Preset::Balanced => Self::Balanced,
+            Preset::Best => Self::Best,
+        }
+    }
+}
+
+fn parse_damping(text: &str) -> Result<Damping, String> {
+    let numbers: Vec<f64> = text.split(',').filter_map(|t| t.parse().ok()).collect();
+    match numbers[..] {
+        [input, output] => Ok(Damping { input, output }),
+        _ => Err("two numbers are needed, as in 0.01,0.05".to_owned()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum TransformName {
     Auto,
     Identity,
@@ -111,12 +147,16 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .clone()
         .unwrap_or_else(|| args.model.with_extension("tqz"));
     check_free(&output, common.force)?;
-    let config = config(args)?;
+    let config = config(args, common.seed)?;
     config.check()?;
     let device = EngineDevice::from_name(&common.device)?;
     let source = Source::read(&args.model, &device)?;
     let bars = Bars::new(console);
-    let statistics = statistics(args, &source, common.seed, &bars)?;
+    let data = match &args.calib {
+        Some(card) => Some(open(card, &args.from, common.seed)?),
+        None => None,
+    };
+    let statistics = statistics(args, (&source, data.as_ref()), common.seed, &bars)?;
     if statistics.images() < statistics.total {
         console.note(
             0,
@@ -127,7 +167,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
             ),
         );
     }
-    let (bytes, report) = tqz::compress(&source, &statistics, &config, &bars)?;
+    let images = match &data {
+        Some(data) if config.effort != Effort::Fast => Some(load_images(data, &bars)?),
+        _ => None,
+    };
+    let (bytes, report) = tqz::compress(&source, &statistics, images.as_ref(), &config, &bars)?;
     write_file(&output, &bytes, common.force)?;
     for warning in &report.warnings {
         console.note(0, &format!("warning: {warning}"));
@@ -148,22 +192,21 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
 /// Statistics from a file or from images.
 fn statistics(
     args: &Args,
-    source: &Source,
+    (source, data): (&Source, Option<&DataSet>),
     seed: u64,
     progress: &dyn Progress,
 ) -> anyhow::Result<Statistics> {
     if let Some(path) = &args.stats {
         return read_statistics(path);
     }
-    let Some(card) = &args.calib else {
+    let (Some(card), Some(data)) = (&args.calib, data) else {
         bail!("one of --calib and --stats is needed");
     };
-    let data = open(card, &args.from, seed)?;
     let asked = Measurement {
         seed,
         ..Measurement::default()
     };
-    calibrate(source, &data, &asked, progress).with_context(|| {
+    calibrate(source, data, &asked, progress).with_context(|| {
         format!(
             "calibrating {} with {}",
             args.model.display(),
@@ -172,7 +215,7 @@ fn statistics(
     })
 }
 
-fn config(args: &Args) -> anyhow::Result<EncoderConfig> {
+fn config(args: &Args, seed: u64) -> anyhow::Result<EncoderConfig> {
     Ok(EncoderConfig {
         target: args.target.target()?,
         transform: args.transform.into(),
@@ -180,7 +223,9 @@ fn config(args: &Args) -> anyhow::Result<EncoderConfig> {
             feedback: !args.no_feedback,
             lambda: args.lambda,
         },
-        damping: None,
+        damping: args.damping,
+        effort: args.preset.into(),
+        seed,
     })
 }
 

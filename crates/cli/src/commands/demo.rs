@@ -9,7 +9,7 @@ use tqz_data::{Card, DataSet, OpenOptions, Scores};
 use tqz_engine::{EngineDevice, Network};
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate};
+use crate::commands::calibrate::{Measurement, calibrate, load_images};
 use crate::commands::eval::score;
 use crate::output::{Console, check_free, table, thousands, write_file};
 use crate::page::{Curve, Point, demo_page};
@@ -83,10 +83,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         ..Measurement::default()
     };
     let statistics = calibrate(&source, &calibration, &asked, &bars)?;
+    let images = load_images(&calibration, &bars)?;
     let mut compressed = Vec::new();
     for rate in RATES_BPW {
         let config = EncoderConfig::new(RateTarget::BitsPerWeight(rate));
-        let (bytes, _) = tqz::compress(&source, &statistics, &config, &bars)?;
+        let (bytes, _) = tqz::compress(&source, &statistics, Some(&images), &config, &bars)?;
         let network = Network::from_model(&CompressedModel::decode(&bytes)?.to_model()?, &device)?;
         let scores = score(&network, Some(source.network()), &test, &bars)?;
         compressed.push(row(

@@ -1,23 +1,42 @@
-//! The whole compression on one page: prepare layers, search the step constant, write the file, report.
+//! The whole compression on one page: choose the damping, prepare layers, search the step constant, repair side values, write
+//! the file, report.
 
+mod choose;
+mod finish;
 mod layer;
+mod pass;
 mod prepared;
 
-use rayon::prelude::*;
-
-use crate::allocate::{Trial, search_step};
-use crate::config::EncoderConfig;
+use crate::allocate::Hint;
+use crate::config::{Effort, EncoderConfig};
 use crate::error::TqzError;
+use crate::fidelity::Yardstick;
+use crate::images::Images;
 use crate::inspect::{layer_reports, shares};
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::source::Source;
 use crate::statistics::Statistics;
 
-use layer::{CodedLayer, code_layer};
-use prepared::PreparedLayer;
+use choose::choose_damping;
+use finish::repair;
+use pass::{Coded, Pass};
 
-/// Compresses a network: returns the bytes of the `.tqz` file and what was done.
+/// What every stage of a compression looks at.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    /// The network.
+    pub(crate) source: &'a Source,
+    /// Its statistics.
+    pub(crate) statistics: &'a Statistics,
+    /// What is asked for.
+    pub(crate) config: &'a EncoderConfig,
+    /// Who wants to know how far the work is.
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Compresses a network: returns the bytes of the `.tqz` file and what was done. With calibration images the encoder measures
+/// and repairs what it does as the effort asked for allows; without them it does one pass.
 ///
 /// # Errors
 /// A target that cannot be reached (the message states the least possible), statistics of another network, numbers that
@@ -25,6 +44,7 @@ use prepared::PreparedLayer;
 pub fn compress(
     source: &Source,
     statistics: &Statistics,
+    images: Option<&Images>,
     config: &EncoderConfig,
     progress: &dyn Progress,
 ) -> Result<(Vec<u8>, Report), TqzError> {
@@ -35,45 +55,70 @@ pub fn compress(
                 .to_owned(),
         ));
     }
-    let prepared = prepare(source, statistics, config, progress)?;
-    let weights = source.weight_count();
-    let mut file = source.file_without_layers();
-    let encode = |c: f64| {
-        let coded = code_all(&prepared, config, c, progress)?;
-        let sections = coded
-            .par_iter()
-            .map(|layer| layer.record.encode())
-            .collect::<Result<Vec<_>, _>>()?;
-        let bytes = file.encode_with_layers(sections)?;
-        Ok::<_, TqzError>(Trial {
-            size_bytes: bytes.len() as u64,
-            outcome: (bytes, coded),
-        })
+    let job = Job {
+        source,
+        statistics,
+        config,
+        progress,
     };
-    let found = search_step(config.target, weights, encode)?;
-    let (bytes, coded) = found.outcome;
-    file.layers = coded.iter().map(|layer| layer.record.clone()).collect();
+    let images = images.filter(|i| !i.is_empty() && config.effort != Effort::Fast);
+    let Some(images) = images else {
+        let pass = Pass::new(job, 1.0)?;
+        let coded = pass.search(Hint::default())?;
+        return report(job, &pass, coded);
+    };
+    let yardstick = Yardstick::new(source.network(), images, &images.held())?;
+    let choice = choose_damping(job, images, &yardstick)?;
+    let mut pass = Pass::new(job, choice.damping_factor)?;
+    let coded = pass.search(Hint {
+        step: choice.step,
+        reserve_bytes: pass.side_bytes()? / 50 + 16,
+    })?;
+    let step = coded.step;
+    let (vectors, distance) = repair(job, &coded, (images, &yardstick))?;
+    pass.set_vectors(vectors);
+    let mut coded = pass.encode_again(coded)?;
+    if !pass.fits(&coded) {
+        coded = pass.search(Hint {
+            step: Some(step),
+            reserve_bytes: 0,
+        })?;
+    }
+    let (bytes, mut report) = report(job, &pass, coded)?;
+    report.damping_factor = choice.damping_factor;
+    report.measured_distortion = Some(distance);
+    Ok((bytes, report))
+}
+
+fn report(job: Job<'_>, pass: &Pass<'_>, coded: Coded) -> Result<(Vec<u8>, Report), TqzError> {
+    let mut file = pass.file().clone();
+    file.layers = coded.layers.iter().map(|l| l.record.clone()).collect();
     let sizes = file.section_sizes()?;
-    let mut layers = layer_reports(&file, &sizes, source.layers());
-    for (report, coded) in layers.iter_mut().zip(&coded) {
+    let mut layers = layer_reports(&file, &sizes, job.source.layers());
+    for (report, coded) in layers.iter_mut().zip(&coded.layers) {
         report.predicted_distortion = Some(coded.distortion);
     }
-    let warned = prepared.iter().filter_map(|p| {
-        let warning = p.warning.as_ref()?;
-        Some(format!("layer {}: {warning}", p.layer.name))
-    });
+    let weights = job.source.weight_count();
     let report = Report {
-        file_bytes: bytes.len() as u64,
+        file_bytes: coded.bytes.len() as u64,
         weights,
-        bits_per_weight: bits_per_weight(bytes.len() as u64, weights),
-        step: found.step,
-        predicted_distortion: coded.iter().map(|c| c.distortion).sum(),
-        trials: found.trials,
+        bits_per_weight: bits_per_weight(coded.bytes.len() as u64, weights),
+        step: coded.step,
+        damping_factor: 1.0,
+        predicted_distortion: coded.layers.iter().map(|c| c.distortion).sum(),
+        measured_distortion: None,
+        trials: coded.trials,
         layers,
         shares: shares(&sizes),
-        warnings: source.warnings().iter().cloned().chain(warned).collect(),
+        warnings: job
+            .source
+            .warnings()
+            .iter()
+            .cloned()
+            .chain(pass.warnings())
+            .collect(),
     };
-    Ok((bytes, report))
+    Ok((coded.bytes, report))
 }
 
 /// 8 · bytes / weights; 0 for a network without weights.
@@ -83,57 +128,4 @@ pub(crate) fn bits_per_weight(bytes: u64, weights: u64) -> f64 {
     } else {
         8.0 * bytes as f64 / weights as f64
     }
-}
-
-fn prepare(
-    source: &Source,
-    statistics: &Statistics,
-    config: &EncoderConfig,
-    progress: &dyn Progress,
-) -> Result<Vec<PreparedLayer>, TqzError> {
-    progress.begin("factoring statistics", source.layers().len() as u64);
-    let prepared = source
-        .layers()
-        .par_iter()
-        .map(|layer| {
-            let of_layer = statistics.layers.get(&layer.name);
-            let of_layer = of_layer.filter(|_| statistics.fits(layer)).ok_or_else(|| {
-                TqzError::layer(
-                    &layer.name,
-                    "no statistics of its shape; calibrate with this very network",
-                )
-            })?;
-            let prepared = PreparedLayer::new(layer, source.matrix(layer)?, of_layer, config);
-            progress.advance(1);
-            prepared
-        })
-        .collect();
-    progress.finish();
-    prepared
-}
-
-/// All layers at one step constant; in parallel, results in order.
-fn code_all(
-    prepared: &[PreparedLayer],
-    config: &EncoderConfig,
-    c: f64,
-    progress: &dyn Progress,
-) -> Result<Vec<CodedLayer>, TqzError> {
-    let weights: usize = prepared.iter().map(|p| p.layer.weights()).sum();
-    progress.begin("quantizing", weights as u64);
-    // Largest first, so that no thread is left with a large layer at the end.
-    let mut order: Vec<usize> = (0..prepared.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(prepared[i].layer.weights() * prepared[i].layer.rows));
-    let mut coded: Vec<(usize, Result<CodedLayer, TqzError>)> = order
-        .par_iter()
-        .with_max_len(1)
-        .map(|&i| {
-            let coded = code_layer(&prepared[i], config.quantizer, c);
-            progress.advance(prepared[i].layer.weights() as u64);
-            (i, coded)
-        })
-        .collect();
-    progress.finish();
-    coded.sort_by_key(|(i, _)| *i);
-    coded.into_iter().map(|(_, result)| result).collect()
 }

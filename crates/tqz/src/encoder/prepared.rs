@@ -59,7 +59,7 @@ pub(crate) struct Transformed {
 }
 
 impl PreparedLayer {
-    /// Factors the statistics of one layer, with more damping where that is needed.
+    /// Factors the statistics of one layer, damped by the standard times a factor, with more where that is needed.
     ///
     /// # Errors
     /// Statistics that stay singular or are not finite.
@@ -67,15 +67,14 @@ impl PreparedLayer {
         layer: &WeightLayer,
         weights: Array2<f32>,
         statistics: &LayerStatistics,
-        config: &EncoderConfig,
+        (config, factor_of_damping): (&EncoderConfig, f64),
     ) -> Result<Self, TqzError> {
         let basis = wanted_basis(layer, config.transform);
-        let mut damping = config.damping.unwrap_or(match basis {
-            Some(_) => TRANSFORM_DAMPING,
-            None => DIRECT_DAMPING,
-        });
-        if layer.is_depthwise() && config.damping.is_none() {
-            damping.input = DEPTHWISE_DAMPING;
+        let mut damping = standard_damping(layer, basis);
+        damping.input *= factor_of_damping;
+        damping.output *= factor_of_damping;
+        if let Some(asked) = config.damping {
+            damping = asked;
         }
         for attempt in 0..ATTEMPTS {
             if let Ok(mut prepared) = factor(layer, &weights, statistics, (basis, damping)) {
@@ -96,6 +95,17 @@ impl PreparedLayer {
             "its statistics are not finite or cannot be factored; calibrate with other images",
         ))
     }
+}
+
+fn standard_damping(layer: &WeightLayer, basis: Option<Basis>) -> Damping {
+    let mut damping = match basis {
+        Some(_) => TRANSFORM_DAMPING,
+        None => DIRECT_DAMPING,
+    };
+    if layer.is_depthwise() {
+        damping.input = DEPTHWISE_DAMPING;
+    }
+    damping
 }
 
 fn wanted_basis(layer: &WeightLayer, spec: TransformSpec) -> Option<Basis> {

@@ -1,0 +1,195 @@
+//! One way to code the network: its layers prepared with one damping, coded at any step constant, and the file they make.
+
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayD, IxDyn};
+use rayon::prelude::*;
+use tqz_engine::Network;
+use tqz_format::{TqzFile, Vector};
+
+use crate::allocate::{Hint, Trial, limit_bytes, search_step};
+use crate::encoder::Job;
+use crate::encoder::layer::{CodedLayer, code_layer};
+use crate::encoder::prepared::PreparedLayer;
+use crate::error::TqzError;
+
+/// Prepared layers and what the file holds beside them.
+pub(crate) struct Pass<'a> {
+    job: Job<'a>,
+    prepared: Vec<PreparedLayer>,
+    file: TqzFile,
+}
+
+/// Everything coded at one step constant.
+pub(crate) struct Coded {
+    /// The layers, in the order of the network.
+    pub(crate) layers: Vec<CodedLayer>,
+    /// The whole file.
+    pub(crate) bytes: Vec<u8>,
+    /// The step constant.
+    pub(crate) step: f64,
+    /// Encodings made to find it.
+    pub(crate) trials: u32,
+}
+
+impl<'a> Pass<'a> {
+    /// Prepares all layers, damped by the standard times a factor.
+    ///
+    /// # Errors
+    /// Statistics of another network, numbers that cannot be factored.
+    pub(crate) fn new(job: Job<'a>, damping_factor: f64) -> Result<Self, TqzError> {
+        let layers = job.source.layers();
+        job.progress
+            .begin("factoring statistics", layers.len() as u64);
+        let prepared = layers
+            .par_iter()
+            .map(|layer| {
+                let found = job.statistics.layers.get(&layer.name);
+                let found = found
+                    .filter(|_| job.statistics.fits(layer))
+                    .ok_or_else(|| {
+                        TqzError::layer(
+                            &layer.name,
+                            "no statistics of its shape; calibrate with this very network",
+                        )
+                    })?;
+                let weights = job.source.matrix(layer)?;
+                let prepared =
+                    PreparedLayer::new(layer, weights, found, (job.config, damping_factor));
+                job.progress.advance(1);
+                prepared
+            })
+            .collect::<Result<_, _>>()?;
+        job.progress.finish();
+        Ok(Self {
+            job,
+            prepared,
+            file: job.source.file_without_layers(),
+        })
+    }
+
+    /// The file without its layers.
+    pub(crate) fn file(&self) -> &TqzFile {
+        &self.file
+    }
+
+    /// Puts other side vectors in place of those of the same tensors.
+    pub(crate) fn set_vectors(&mut self, vectors: Vec<Vector>) {
+        for vector in vectors {
+            let old = self.file.vectors.iter_mut().find(|v| v.site == vector.site);
+            if let Some(old) = old {
+                *old = vector;
+            }
+        }
+    }
+
+    /// Bytes of the side vectors.
+    ///
+    /// # Errors
+    /// Values that the format cannot hold.
+    pub(crate) fn side_bytes(&self) -> Result<u64, TqzError> {
+        Ok(self.file.section_sizes()?.vector_bytes as u64)
+    }
+
+    /// What had to be worked around.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
+        self.prepared.iter().filter_map(|p| {
+            let warning = p.warning.as_ref()?;
+            Some(format!("layer {}: {warning}", p.layer.name))
+        })
+    }
+
+    /// Whether the file is within the target.
+    pub(crate) fn fits(&self, coded: &Coded) -> bool {
+        let weights = self.job.source.weight_count();
+        limit_bytes(self.job.config.target, weights)
+            .is_none_or(|limit| coded.bytes.len() as u64 <= limit)
+    }
+
+    /// Finds the step constant that meets the target.
+    ///
+    /// # Errors
+    /// A target that cannot be reached.
+    pub(crate) fn search(&self, hint: Hint) -> Result<Coded, TqzError> {
+        let encode = |step: f64| {
+            let layers = self.code_all(step)?;
+            let bytes = self.bytes(&layers)?;
+            Ok::<_, TqzError>(Trial {
+                size_bytes: bytes.len() as u64,
+                outcome: (layers, bytes),
+            })
+        };
+        let target = self.job.config.target;
+        let found = search_step(target, self.job.source.weight_count(), hint, encode)?;
+        let (layers, bytes) = found.outcome;
+        Ok(Coded {
+            layers,
+            bytes,
+            step: found.step,
+            trials: found.trials,
+        })
+    }
+
+    /// The file of the same layers with the side vectors there are now.
+    ///
+    /// # Errors
+    /// Values that the format cannot hold.
+    pub(crate) fn encode_again(&self, coded: Coded) -> Result<Coded, TqzError> {
+        Ok(Coded {
+            bytes: self.bytes(&coded.layers)?,
+            ..coded
+        })
+    }
+
+    fn bytes(&self, layers: &[CodedLayer]) -> Result<Vec<u8>, TqzError> {
+        let sections = layers
+            .par_iter()
+            .map(|layer| layer.record.encode())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(self.file.encode_with_layers(sections)?)
+    }
+
+    /// All layers at one step constant; in parallel, results in order.
+    fn code_all(&self, step: f64) -> Result<Vec<CodedLayer>, TqzError> {
+        let prepared = &self.prepared;
+        let progress = self.job.progress;
+        let weights: usize = prepared.iter().map(|p| p.layer.weights()).sum();
+        progress.begin("quantizing", weights as u64);
+        // Largest first, so that no thread is left with a large layer at the end.
+        let mut order: Vec<usize> = (0..prepared.len()).collect();
+        let work = |i: &usize| prepared[*i].layer.weights() * prepared[*i].layer.rows;
+        order.sort_by_key(|i| std::cmp::Reverse(work(i)));
+        let mut coded: Vec<(usize, Result<CodedLayer, TqzError>)> = order
+            .par_iter()
+            .with_max_len(1)
+            .map(|&i| {
+                let coded = code_layer(&prepared[i], self.job.config.quantizer, step);
+                progress.advance(prepared[i].layer.weights() as u64);
+                (i, coded)
+            })
+            .collect();
+        progress.finish();
+        coded.sort_by_key(|(i, _)| *i);
+        coded.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+/// The network with the decoded weights of coded layers.
+///
+/// # Errors
+/// Records that cannot be decoded.
+pub(crate) fn quantized_network(job: Job<'_>, layers: &[CodedLayer]) -> Result<Network, TqzError> {
+    let weights: BTreeMap<String, ArrayD<f32>> = job
+        .source
+        .layers()
+        .par_iter()
+        .zip(layers)
+        .map(|(layer, coded)| {
+            let values = coded.record.reconstruct()?;
+            let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), values);
+            let array = array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))?;
+            Ok((layer.name.clone(), array))
+        })
+        .collect::<Result<_, TqzError>>()?;
+    Ok(job.source.network().with_weights(&weights)?)
+}

@@ -1,0 +1,102 @@
+//! How faithful a quantized network is to the original on calibration images, by running both: what decides where the closed
+//! form cannot be trusted (theory §9).
+
+use ndarray::ArrayD;
+use tqz_engine::Network;
+
+use crate::error::TqzError;
+use crate::images::Images;
+use crate::outputs::{OutputKind, rows};
+
+/// Images per batch that is measured.
+const BATCH: usize = 64;
+/// Images per shard of such a batch.
+const SHARD: usize = 8;
+
+/// The original's outputs on some images.
+pub(crate) struct Yardstick<'a> {
+    images: &'a Images,
+    batches: Vec<(Vec<usize>, ArrayD<f32>)>,
+    kind: OutputKind,
+}
+
+/// A network measured against the original; means over images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fidelity {
+    /// Divergence in nats, or squared error summed over an image.
+    pub(crate) distance: f64,
+    /// Share of images with the same largest output; 1 for networks that are no classifiers.
+    pub(crate) agreement: f64,
+}
+
+impl<'a> Yardstick<'a> {
+    /// Runs the original on the images of these numbers.
+    ///
+    /// # Errors
+    /// The network does not run on them.
+    pub(crate) fn new(
+        original: &Network,
+        images: &'a Images,
+        numbers: &[usize],
+    ) -> Result<Self, TqzError> {
+        let mut batches = Vec::new();
+        let mut kind = OutputKind::Values;
+        for batch in images.batches(numbers, BATCH) {
+            let output = first_output(original, &images.batch(&batch)?)?;
+            kind = OutputKind::of(&output);
+            batches.push((batch, output));
+        }
+        Ok(Self {
+            images,
+            batches,
+            kind,
+        })
+    }
+
+    /// What the outputs are.
+    pub(crate) fn kind(&self) -> OutputKind {
+        self.kind
+    }
+
+    /// Runs another network on the same images.
+    ///
+    /// # Errors
+    /// The network does not run on them.
+    pub(crate) fn measure(&self, network: &Network) -> Result<Fidelity, TqzError> {
+        let (mut distance, mut agreed, mut count) = (0.0, 0, 0);
+        for (numbers, reference) in &self.batches {
+            let output = first_output(network, &self.images.batch(numbers)?)?;
+            for (r, o) in rows(reference).zip(rows(&output)) {
+                let far = self.kind.distance(r, o);
+                distance += if far.is_finite() {
+                    far
+                } else {
+                    f64::MAX.sqrt()
+                };
+                let same = self.kind == OutputKind::Values || largest(r) == largest(o);
+                agreed += usize::from(same);
+                count += 1;
+            }
+        }
+        let images = f64::from(u32::try_from(count.max(1)).unwrap_or(u32::MAX));
+        Ok(Fidelity {
+            distance: distance / images,
+            agreement: agreed as f64 / images,
+        })
+    }
+}
+
+/// The network's first output on a batch.
+pub(crate) fn first_output(
+    network: &Network,
+    batch: &ArrayD<f32>,
+) -> Result<ArrayD<f32>, TqzError> {
+    let outputs = network.run_batch(batch, SHARD)?;
+    let first = outputs.into_iter().next();
+    first.ok_or_else(|| TqzError::Request("the network has no output".to_owned()))
+}
+
+fn largest(row: ndarray::ArrayView1<'_, f32>) -> usize {
+    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(index, _)| index)
+}

@@ -1,0 +1,81 @@
+//! Calibration images in memory, for everything that runs the network more than once: measuring, repairing, tuning.
+
+use ndarray::{ArrayD, ArrayViewD, Axis, stack};
+
+use crate::error::TqzError;
+
+/// One in this many images is kept back from learning and used to judge.
+const HELD_EVERY: usize = 5;
+
+/// Preprocessed images, each C × H × W.
+#[derive(Debug, Clone, Default)]
+pub struct Images {
+    samples: Vec<ArrayD<f32>>,
+}
+
+impl Images {
+    /// No images yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a batch in (N × C × H × W).
+    pub fn add(&mut self, batch: &ArrayD<f32>) {
+        let images = batch.axis_iter(Axis(0));
+        self.samples.extend(images.map(|image| image.to_owned()));
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.samples.iter().map(|sample| 4 * sample.len()).sum()
+    }
+
+    /// Numbers of the images that things are learnt from; all of them where there are too few to keep some back.
+    pub(crate) fn learnt(&self) -> Vec<usize> {
+        let kept = |i: &usize| self.len() < HELD_EVERY || i % HELD_EVERY != HELD_EVERY - 1;
+        (0..self.len()).filter(kept).collect()
+    }
+
+    /// Numbers of the images that decisions are judged by: every fifth, all where there are too few.
+    pub(crate) fn held(&self) -> Vec<usize> {
+        let kept = |i: &usize| self.len() < HELD_EVERY || i % HELD_EVERY == HELD_EVERY - 1;
+        (0..self.len()).filter(kept).collect()
+    }
+
+    /// Images by number as one batch.
+    ///
+    /// # Errors
+    /// Images of different shapes.
+    pub(crate) fn batch(&self, numbers: &[usize]) -> Result<ArrayD<f32>, TqzError> {
+        let views: Vec<ArrayViewD<'_, f32>> =
+            numbers.iter().map(|&n| self.samples[n].view()).collect();
+        stack(Axis(0), &views).map_err(|_| {
+            TqzError::Request("the calibration images have different shapes".to_owned())
+        })
+    }
+
+    /// Cuts numbers into batches of at most `size` images of one shape, in order.
+    pub(crate) fn batches(&self, numbers: &[usize], size: usize) -> Vec<Vec<usize>> {
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        for &number in numbers {
+            let shape = self.samples[number].shape();
+            match batches.last_mut() {
+                Some(batch) if batch.len() < size && self.samples[batch[0]].shape() == shape => {
+                    batch.push(number);
+                }
+                _ => batches.push(vec![number]),
+            }
+        }
+        batches
+    }
+}

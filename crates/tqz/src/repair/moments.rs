@@ -1,0 +1,109 @@
+//! Moment matching: in one pass through the quantized network, layer after layer, every normalised (or biased) channel gets
+//! the mean and the spread that it has in the original.
+
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayD, Axis};
+use tqz_engine::Network;
+
+use crate::error::TqzError;
+use crate::repair::{Knob, SideValues};
+
+/// A channel's spread is corrected by at most these factors.
+const GAIN: (f64, f64) = (0.5, 3.0);
+/// A channel whose spread fell below this part of the original's is dead and keeps its scale.
+const DEAD: f64 = 1e-3;
+
+/// Mean and standard deviation per channel (axis 1).
+#[derive(Debug, Clone)]
+struct Channels {
+    mean: Vec<f64>,
+    spread: Vec<f64>,
+}
+
+impl Channels {
+    fn of(value: &ArrayD<f32>) -> Self {
+        let per_channel = value.axis_iter(Axis(1)).map(|channel| {
+            let count = channel.len().max(1) as f64;
+            let mean = channel.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+            let power = channel
+                .iter()
+                .map(|&v| (f64::from(v) - mean).powi(2))
+                .sum::<f64>();
+            (mean, (power / count).sqrt())
+        });
+        let (mean, spread) = per_channel.unzip();
+        Self { mean, spread }
+    }
+}
+
+/// Changed side values of `quantized` such that the knobs' channels have the moments they have in `original` on the batch;
+/// the order of the knobs does not matter.
+///
+/// # Errors
+/// A network that does not run on the batch.
+pub(crate) fn match_moments(
+    (original, quantized): (&Network, &Network),
+    knobs: &[Knob],
+    batch: &ArrayD<f32>,
+) -> Result<SideValues, TqzError> {
+    let names: Vec<&str> = knobs.iter().map(|k| k.output.as_str()).collect();
+    let mut wanted: BTreeMap<String, Channels> = BTreeMap::new();
+    let inputs = std::slice::from_ref(batch);
+    original.run_adjusting(inputs, &names, &mut |name, value| {
+        if value.ndim() >= 2 {
+            wanted.insert(name.to_owned(), Channels::of(&value));
+        }
+        value
+    })?;
+    let mut changed = SideValues::new();
+    quantized.run_adjusting(inputs, &names, &mut |name, value| {
+        let knob = knobs.iter().find(|k| k.output == name);
+        match (knob, wanted.get(name)) {
+            (Some(knob), Some(wanted)) => correct(quantized, knob, wanted, value, &mut changed),
+            _ => value,
+        }
+    })?;
+    Ok(changed)
+}
+
+/// Gives one value the wanted moments and notes the side values that do so; the value as it is where they have another form.
+fn correct(
+    network: &Network,
+    knob: &Knob,
+    wanted: &Channels,
+    mut value: ArrayD<f32>,
+    changed: &mut SideValues,
+) -> ArrayD<f32> {
+    let channels = wanted.mean.len();
+    let stored = |name: &String| network.weight(name).filter(|w| w.len() == channels);
+    let Some(mut offset) = stored(&knob.offset) else {
+        return value;
+    };
+    let mut scale = knob.scale.as_ref().and_then(stored);
+    let found = Channels::of(&value);
+    let (Some(offsets), mut scales) = (
+        offset.as_slice_mut(),
+        scale.as_mut().and_then(|s| s.as_slice_mut()),
+    ) else {
+        return value;
+    };
+    for (c, mut channel) in value.axis_iter_mut(Axis(1)).enumerate() {
+        let gain = match &mut scales {
+            Some(scales) if found.spread[c] > DEAD * wanted.spread[c] => {
+                let gain = (wanted.spread[c] / found.spread[c]).clamp(GAIN.0, GAIN.1);
+                scales[c] = (f64::from(scales[c]) * gain) as f32;
+                gain
+            }
+            _ => 1.0,
+        };
+        let shift = wanted.mean[c] - gain * found.mean[c];
+        offsets[c] = (f64::from(offsets[c]) * gain + shift) as f32;
+        channel.mapv_inplace(|v| (gain * f64::from(v) + shift) as f32);
+    }
+    changed.insert(knob.offset.clone(), offset);
+    if let (Some(name), Some(scale)) = (&knob.scale, scale) {
+        changed.insert(name.clone(), scale);
+    }
+    value
+}

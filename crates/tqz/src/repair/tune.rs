@@ -1,0 +1,197 @@
+//! Label-free tuning of side values: Adam on the distance between the quantized network's outputs and the original's.
+
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayD, Zip};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64;
+use rayon::prelude::*;
+use tqz_engine::Network;
+
+use crate::error::TqzError;
+use crate::fidelity::{Yardstick, first_output};
+use crate::images::Images;
+use crate::outputs::rows;
+use crate::progress::Progress;
+use crate::repair::SideValues;
+
+/// Images per shard of a batch: fixed, so that sums do not depend on threads.
+const SHARD: usize = 8;
+/// Adam's decay rates of the mean and of the square of gradients.
+const DECAY: (f32, f32) = (0.9, 0.99);
+/// How often progress is judged on the images kept back.
+const CHECKS: usize = 5;
+
+/// How long and how far to tune.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TuneSpec {
+    /// Gradient steps.
+    pub(crate) steps: usize,
+    /// Images per step.
+    pub(crate) batch: usize,
+    /// Step of a value in units of its vector's root mean square; falls to 0 along a cosine.
+    pub(crate) rate: f32,
+    /// Seed of the order of images.
+    pub(crate) seed: u64,
+}
+
+/// Adam's memory for one vector.
+struct Moments {
+    mean: ArrayD<f32>,
+    square: ArrayD<f32>,
+    size: f32,
+}
+
+/// Tunes the stored tensors `start` (by name, with their values) of `quantized`; returns the best values seen by the yardstick,
+/// at worst those given, and their distance.
+///
+/// # Errors
+/// A network that does not run or has no gradient.
+pub(crate) fn tune(
+    (original, quantized): (&Network, &Network),
+    start: &SideValues,
+    (images, yardstick): (&Images, &Yardstick<'_>),
+    spec: TuneSpec,
+    progress: &dyn Progress,
+) -> Result<(SideValues, f64), TqzError> {
+    let mut values = start.clone();
+    let mut best = values.clone();
+    let mut least = yardstick
+        .measure(&quantized.with_weights(&values)?)?
+        .distance;
+    let mut memory: BTreeMap<String, Moments> = values.iter().map(remember).collect();
+    let mut order = Order::new(images, spec);
+    progress.begin("tuning", spec.steps as u64);
+    for step in 0..spec.steps {
+        let batch = images.batch(&order.next(images))?;
+        let network = quantized.with_weights(&values)?;
+        let gradients = gradients((original, &network), &values, &batch, yardstick)?;
+        let fall = (1.0 + (std::f32::consts::PI * step as f32 / spec.steps as f32).cos()) / 2.0;
+        for (name, gradient) in &gradients {
+            if let (Some(value), Some(moments)) = (values.get_mut(name), memory.get_mut(name)) {
+                moments.step(value, gradient, spec.rate * fall, step);
+            }
+        }
+        progress.advance(1);
+        let judged = (step + 1) * CHECKS / spec.steps > step * CHECKS / spec.steps;
+        if judged {
+            let distance = yardstick
+                .measure(&quantized.with_weights(&values)?)?
+                .distance;
+            if distance < least {
+                (least, best) = (distance, values.clone());
+            }
+        }
+    }
+    progress.finish();
+    Ok((best, least))
+}
+
+fn remember((name, value): (&String, &ArrayD<f32>)) -> (String, Moments) {
+    let power = value.iter().map(|v| v * v).sum::<f32>() / value.len().max(1) as f32;
+    let zeros = ArrayD::zeros(value.raw_dim());
+    let moments = Moments {
+        mean: zeros.clone(),
+        square: zeros,
+        size: power.sqrt().max(1e-3),
+    };
+    (name.clone(), moments)
+}
+
+impl Moments {
+    /// One step of Adam, `rate` relative to the vector's size.
+    fn step(&mut self, value: &mut ArrayD<f32>, gradient: &ArrayD<f32>, rate: f32, step: usize) {
+        let (b1, b2) = DECAY;
+        let count = i32::try_from(step + 1).unwrap_or(i32::MAX);
+        let (unbias1, unbias2) = (1.0 - b1.powi(count), 1.0 - b2.powi(count));
+        let rate = rate * self.size;
+        Zip::from(value)
+            .and(&mut self.mean)
+            .and(&mut self.square)
+            .and(gradient)
+            .for_each(|value, mean, square, &g| {
+                *mean = b1 * *mean + (1.0 - b1) * g;
+                *square = b2 * *square + (1.0 - b2) * g * g;
+                *value -= rate * (*mean / unbias1) / ((*square / unbias2).sqrt() + 1e-12);
+            });
+    }
+}
+
+/// Gradients of the mean distance over the batch: shards in parallel, summed in order.
+pub(crate) fn gradients(
+    (original, network): (&Network, &Network),
+    values: &SideValues,
+    batch: &ArrayD<f32>,
+    yardstick: &Yardstick<'_>,
+) -> Result<SideValues, TqzError> {
+    let names: Vec<&str> = values.keys().map(String::as_str).collect();
+    let images = batch.shape().first().copied().unwrap_or(1).max(1);
+    let size = network.fixed_batch().unwrap_or(SHARD).max(1);
+    let starts: Vec<usize> = (0..images).step_by(size).collect();
+    let parts: Vec<SideValues> = starts
+        .into_par_iter()
+        .map(|start| {
+            let end = (start + size).min(images);
+            let part = batch.slice_axis(ndarray::Axis(0), (start..end).into());
+            let part = network.fill_batch(part)?;
+            let reference = first_output(original, &part)?;
+            let kind = yardstick.kind();
+            let cotangent = |outputs: &[ArrayD<f32>]| {
+                let mut all: Vec<ArrayD<f32>> =
+                    outputs.iter().map(|o| ArrayD::zeros(o.raw_dim())).collect();
+                let weight = 1.0 / images as f64;
+                let slopes = rows(&reference).zip(rows(&outputs[0]));
+                let slopes = slopes
+                    .take(end - start)
+                    .flat_map(|(r, o)| kind.gradient(r, o, weight));
+                all[0].iter_mut().zip(slopes).for_each(|(to, g)| *to = g);
+                all
+            };
+            Ok(network
+                .weight_gradients(&[part], &names, &cotangent)?
+                .gradients)
+        })
+        .collect::<Result<_, TqzError>>()?;
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_default();
+    for part in parts {
+        for (name, gradient) in part {
+            if let Some(total) = sum.get_mut(&name) {
+                *total += &gradient;
+            }
+        }
+    }
+    Ok(sum)
+}
+
+/// Endless shuffled passes over the images that are learnt from.
+struct Order {
+    rng: Pcg64,
+    queue: Vec<usize>,
+    batch: usize,
+}
+
+impl Order {
+    fn new(images: &Images, spec: TuneSpec) -> Self {
+        Self {
+            rng: Pcg64::seed_from_u64(spec.seed ^ 0x7475_6E65),
+            queue: Vec::new(),
+            batch: spec.batch.clamp(1, images.learnt().len().max(1)),
+        }
+    }
+
+    /// Numbers of the next batch's images; all of one shape, so perhaps fewer than asked for.
+    fn next(&mut self, images: &Images) -> Vec<usize> {
+        if self.queue.len() < self.batch {
+            let mut all = images.learnt();
+            all.shuffle(&mut self.rng);
+            self.queue.extend(all);
+        }
+        let drawn: Vec<usize> = self
+            .queue
+            .drain(..self.batch.min(self.queue.len()))
+            .collect();
+        images.batches(&drawn, self.batch).swap_remove(0)
+    }
+}
