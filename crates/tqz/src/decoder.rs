@@ -7,6 +7,7 @@ use tqz_format::{DecodeLimits, TqzFile};
 use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::visit;
 
+use crate::encoder::bits_per_weight;
 use crate::error::TqzError;
 use crate::inspect::{layer_reports, shares};
 use crate::report::{LayerReport, Share};
@@ -65,6 +66,11 @@ impl CompressedModel {
     /// Number of weights in compressed layers.
     pub fn weights(&self) -> u64 {
         self.file.meta.weights
+    }
+
+    /// Bits per weight of a file of so many bytes that holds this network.
+    pub fn bits_per_weight(&self, file_bytes: u64) -> f64 {
+        bits_per_weight(file_bytes, self.weights())
     }
 
     /// What the file holds, layer by layer and byte by byte, with the names of its graph.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use crate::Common;
@@ -31,7 +32,9 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     check_free(&args.output, common.force)?;
     let start = Instant::now();
     let compressed = super::read_compressed(&args.file)?;
-    let model = compressed.to_model()?;
+    let model = compressed
+        .to_model()
+        .with_context(|| args.file.display().to_string())?;
     tqz_onnx::write_model(&args.output, &model)?;
     let outcome = Outcome {
         output: args.output.display().to_string(),

@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use serde::Serialize;
 use tqz::Progress;
 use tqz_data::{DataSet, Scorer, Scores};
-use tqz_engine::{EngineDevice, Network};
+use tqz_engine::Network;
 
 use crate::Common;
 use crate::data::{DataArgs, open};
@@ -46,7 +46,7 @@ struct Outcome {
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     let start = Instant::now();
-    let device = EngineDevice::from_name(&common.device)?;
+    let device = super::device(common)?;
     let network = super::load_network(&args.model, &device)?;
     let reference = args
         .r#ref

@@ -60,6 +60,7 @@ fn compressed(args: &Args) -> anyhow::Result<Outcome> {
         "tqz",
         compressed.weights(),
         (inspection.layers, inspection.shares),
+        |bytes| compressed.bits_per_weight(bytes),
     )
 }
 
@@ -70,6 +71,7 @@ fn original(args: &Args) -> anyhow::Result<Outcome> {
         "onnx",
         source.weight_count(),
         (source.layer_reports(), Vec::new()),
+        |bytes| source.bits_per_weight(bytes),
     )
 }
 
@@ -78,6 +80,7 @@ fn outcome(
     kind: &'static str,
     weights: u64,
     (layers, shares): (Vec<LayerReport>, Vec<Share>),
+    bits_per_weight: impl Fn(u64) -> f64,
 ) -> anyhow::Result<Outcome> {
     let file_bytes = std::fs::metadata(&args.model)?.len();
     Ok(Outcome {
@@ -85,7 +88,7 @@ fn outcome(
         kind,
         file_bytes,
         weights,
-        bits_per_weight: 8.0 * file_bytes as f64 / weights.max(1) as f64,
+        bits_per_weight: bits_per_weight(file_bytes),
         layers,
         shares,
     })
