@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::Common;
 use crate::output::{Console, check_free, thousands};
+use crate::progress::Bars;
 
 /// Arguments of `tqz decompress`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ struct Outcome {
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     check_free(&args.output, common.force)?;
     let start = Instant::now();
-    let compressed = super::read_compressed(&args.file)?;
+    let compressed = super::read_compressed(&args.file, &Bars::new(console))?;
     let model = compressed
         .to_model()
         .with_context(|| args.file.display().to_string())?;

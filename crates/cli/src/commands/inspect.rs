@@ -8,6 +8,7 @@ use tqz::{LayerReport, Share, Source};
 use tqz_engine::EngineDevice;
 
 use crate::output::{Console, thousands};
+use crate::progress::Bars;
 
 /// Arguments of `tqz inspect`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ struct Outcome {
 
 pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
     let outcome = if super::starts_compressed(&args.model)? {
-        compressed(args)?
+        compressed(args, console)?
     } else {
         original(args)?
     };
@@ -50,8 +51,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
     })
 }
 
-fn compressed(args: &Args) -> anyhow::Result<Outcome> {
-    let compressed = super::read_compressed(&args.model)?;
+fn compressed(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
+    let compressed = super::read_compressed(&args.model, &Bars::new(console))?;
     let inspection = compressed
         .inspect()
         .with_context(|| args.model.display().to_string())?;

@@ -9,7 +9,7 @@ pub(crate) mod inspect;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use tqz::{CompressedModel, LayerReport, Share};
+use tqz::{CompressedModel, LayerReport, Progress, Share};
 use tqz_engine::{EngineDevice, Network};
 
 use crate::Common;
@@ -45,15 +45,24 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Reads and decodes a `.tqz` file.
-pub(crate) fn read_compressed(path: &Path) -> anyhow::Result<CompressedModel> {
-    CompressedModel::decode(&read(path)?).with_context(|| path.display().to_string())
+pub(crate) fn read_compressed(
+    path: &Path,
+    progress: &dyn Progress,
+) -> anyhow::Result<CompressedModel> {
+    CompressedModel::decode_with(&read(path)?, progress).with_context(|| path.display().to_string())
 }
 
 /// Reads a network to run from an ONNX or a `.tqz` file.
-pub(crate) fn load_network(path: &Path, device: &EngineDevice) -> anyhow::Result<Network> {
+pub(crate) fn load_network(
+    path: &Path,
+    device: &EngineDevice,
+    progress: &dyn Progress,
+) -> anyhow::Result<Network> {
     let shown = || path.display().to_string();
     let model = if starts_compressed(path)? {
-        read_compressed(path)?.to_model().with_context(shown)?
+        read_compressed(path, progress)?
+            .to_model()
+            .with_context(shown)?
     } else {
         tqz_onnx::read_model(path)?
     };
