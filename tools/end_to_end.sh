@@ -49,6 +49,10 @@ NETWORKS
 cp "$SHARED"/models/*.onnx "$work/original/"
 "$PYTHON" tools/check_exports.py "$work/original" "$work/exported" --threads 2
 
+echo "== every number of every network's output against ONNX Runtime"
+cargo build --release --workspace --example outputs
+"$PYTHON" tools/check_engine.py "$SHARED/models" --program "$target/release/examples/outputs"
+
 echo "== ONNX files survive reading and writing"
 cargo build --release --workspace --example roundtrip
 "$PYTHON" tools/check_onnx_roundtrip.py "$SHARED/models" --program "$target/release/examples/roundtrip"

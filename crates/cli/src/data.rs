@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use tqz_data::{DataSet, OpenOptions};
 
 /// Options that describe a data set.
@@ -30,5 +29,5 @@ pub(crate) fn open(card: &Path, args: &DataArgs, seed: u64) -> anyhow::Result<Da
         images: args.images,
         seed,
     };
-    DataSet::open_card(card, &options).with_context(|| format!("data set {}", card.display()))
+    Ok(DataSet::open_card(card, &options)?)
 }

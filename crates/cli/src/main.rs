@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::output::Console;
+use crate::output::{Console, Usage};
 
 /// Makes trained convolutional networks small by transform quantization.
 #[derive(Debug, Parser)]
@@ -71,7 +71,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console.error(&error);
-            ExitCode::FAILURE
+            match error.downcast_ref::<Usage>() {
+                Some(_) => ExitCode::from(2),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ impl Console {
         let shown = if self.json {
             serde_json::to_string_pretty(value)?
         } else {
-            text()
+            printable(&text())
         };
         match writeln!(std::io::stdout(), "{shown}") {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -40,13 +40,18 @@ impl Console {
     /// A remark for the user, on stderr; `level` 0 always, 1 with -v, 2 with -vv. Silent with --json.
     pub(crate) fn note(&self, level: u8, text: &str) {
         if !self.json && self.verbose >= level {
-            eprintln!("{text}");
+            eprintln!("{}", printable(text));
         }
     }
 
     /// An error with its causes, on stderr.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        eprintln!("error: {error:#}");
+        let mut text = printable(&causes(error));
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_ERROR) {
+            text.truncate(end);
+            text.push('…');
+        }
+        eprintln!("error: {text}");
     }
 
     /// Whether progress bars may be drawn.
@@ -55,12 +60,65 @@ impl Console {
     }
 }
 
+/// Narrowest terminal that tables are fitted to.
+const NARROWEST: u16 = 70;
+/// Longest text of an error; names in hostile files may be megabytes.
+const LONGEST_ERROR: usize = 4000;
+
+/// A value on the command line that is not legal: exit code 2.
+#[derive(Debug)]
+pub(crate) struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Makes an error one of usage.
+pub(crate) fn usage(error: impl std::error::Error) -> anyhow::Error {
+    Usage(error.to_string()).into()
+}
+
+/// An error and its causes, without those whose text the error above them ends with.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// A text without what would steer the terminal: names in files may hold escape sequences.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
 /// A table with right-aligned columns but the first ones.
 pub(crate) fn table(header: &[&str], left_columns: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
+    // Cells are wrapped to a terminal's width, but not where that leaves a few letters a line.
+    let arrangement = match table.width() {
+        Some(width) if width >= NARROWEST => ContentArrangement::Dynamic,
+        _ => ContentArrangement::Disabled,
+    };
     table
         .load_style(presets::UTF8_BORDERS_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_content_arrangement(arrangement)
         .set_header(header.iter().copied());
     for row in rows {
         table.add_row(row);
@@ -86,12 +144,28 @@ pub(crate) fn thousands(number: u64) -> String {
     out
 }
 
-/// Refuses to overwrite unless forced.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Refuses, before any work is done, what could not be written in the end: an existing file unless forced, or a file in a
+/// folder that is not there.
 pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
     if path.exists() && !force {
         bail!(
             "{} exists; give --force to replace it or another name with -o",
             path.display()
+        );
+    }
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        bail!(
+            "{}: there is no folder {}; make it first",
+            path.display(),
+            folder.display()
         );
     }
     Ok(())
@@ -100,12 +174,8 @@ pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
 /// Writes bytes to a temporary file beside `path` and renames it when complete.
 pub(crate) fn write_file(path: &Path, bytes: &[u8], force: bool) -> anyhow::Result<()> {
     check_free(path, force)?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let shown = || format!("cannot write {}", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(shown)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).with_context(shown)?;
     file.write_all(bytes).with_context(shown)?;
     file.as_file().sync_all().with_context(shown)?;
     make_readable(&file).with_context(shown)?;
@@ -143,6 +213,18 @@ mod tests {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(thousands(123_456), "123,456");
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\nc\r"), "a\u{fffd}[31mb\nc\u{fffd}");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = Usage("b".to_owned());
+        let error = anyhow::Error::new(inner).context("in a: b").context("c");
+        assert_eq!(causes(&error), "c: in a: b");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use anyhow::anyhow;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
-    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries, RGBColor,
-    SVGBackend, Text, WHITE,
+    Cartesian2d, ChartBuilder, ChartContext, Circle, Color, DashedLineSeries, IntoDrawingArea,
+    IntoFont, LineSeries, RGBColor, SVGBackend, Text, WHITE,
 };
+
+use crate::output::thousands;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
 h1{font-size:1.6rem}table{border-collapse:collapse;margin:1rem 0;width:100%}\
@@ -14,6 +17,8 @@ figure{margin:1.5rem 0}svg{width:100%;height:auto}footer{color:#667085;font-size
 const INK: RGBColor = RGBColor(29, 36, 48);
 const LINE: RGBColor = RGBColor(37, 99, 235);
 const REFERENCE: RGBColor = RGBColor(120, 130, 145);
+
+type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Accuracy against rate of one network.
 pub(crate) struct Curve {
@@ -49,7 +54,7 @@ pub(crate) fn demo_page(curve: &Curve) -> anyhow::Result<String> {
             body {
                 h1 { "A small network, made smaller" }
                 p {
-                    "A residual network of " (curve.weights) " weights for ten classes of drawn pictures, compressed to three "
+                    "A residual network of " (thousands(curve.weights)) " weights for ten classes of drawn pictures, compressed to three "
                     "sizes without retraining. Every size is that of a whole file that was decoded again and scored on "
                     (curve.images) " test images that the compression never saw."
                 }
@@ -69,7 +74,7 @@ fn row(point: &Point) -> Markup {
     html! {
         tr {
             td { (point.name) }
-            td { (point.bytes) }
+            td { (thousands(point.bytes)) }
             td { (format!("{:.2}", point.bits_per_weight)) }
             td { (format!("{:.1} ×", point.times_smaller)) }
             td { (format!("{:.1} %", point.top1_percent)) }
@@ -88,30 +93,44 @@ fn plot(curve: &Curve) -> anyhow::Result<String> {
 fn draw(curve: &Curve, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, (820, 420)).into_drawing_area();
     area.fill(&WHITE)?;
-    let widest = curve
-        .points
-        .iter()
-        .map(|p| p.bits_per_weight)
-        .fold(1.0, f64::max)
-        * 1.15;
-    let lowest = curve
-        .points
-        .iter()
-        .map(|p| p.top1_percent)
-        .fold(curve.original.top1_percent, f64::min);
-    let floor = ((lowest - 3.0) / 5.0).floor() * 5.0;
+    let (widest, floor) = ranges(curve);
     let mut chart = ChartBuilder::on(&area)
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..widest, floor.max(0.0)..101.0)?;
+        .build_cartesian_2d(0.0..widest, floor..101.0)?;
     chart
         .configure_mesh()
         .x_desc("bits per weight (whole file)")
         .y_desc("top-1 %")
         .label_style(("sans-serif", 15).into_font().color(&INK))
+        .x_label_formatter(&|bits| format!("{bits:.1}"))
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
         .light_line_style(WHITE)
         .draw()?;
+    draw_original(curve, widest, &mut chart)?;
+    draw_points(curve, widest, &mut chart)?;
+    area.present()?;
+    drop(chart);
+    Ok(())
+}
+
+/// Right end of the axis of bits, lower end of the axis of accuracy.
+fn ranges(curve: &Curve) -> (f64, f64) {
+    let points = curve.points.iter();
+    let widest = points.map(|p| p.bits_per_weight).fold(1.0, f64::max) * 1.15;
+    let full = curve.original.top1_percent;
+    let points = curve.points.iter();
+    let lowest = points.map(|p| p.top1_percent).fold(full, f64::min);
+    (widest, (((lowest - 3.0) / 5.0).floor() * 5.0).max(0.0))
+}
+
+/// The original's accuracy as a dashed line.
+fn draw_original(
+    curve: &Curve,
+    widest: f64,
+    chart: &mut Chart<'_>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let full = curve.original.top1_percent;
     chart.draw_series(DashedLineSeries::new(
         [(0.0, full), (widest, full)],
@@ -125,6 +144,15 @@ fn draw(curve: &Curve, svg: &mut String) -> Result<(), Box<dyn std::error::Error
         (widest * 0.02, full + 1.2),
         label,
     )])?;
+    Ok(())
+}
+
+/// The files, joined by a line, each with its size and accuracy.
+fn draw_points(
+    curve: &Curve,
+    widest: f64,
+    chart: &mut Chart<'_>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut sorted: Vec<(f64, f64)> = curve
         .points
         .iter()
@@ -145,7 +173,5 @@ fn draw(curve: &Curve, svg: &mut String) -> Result<(), Box<dyn std::error::Error
             label.clone(),
         )
     }))?;
-    area.present()?;
-    drop(chart);
     Ok(())
 }

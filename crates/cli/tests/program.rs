@@ -133,3 +133,136 @@ fn the_demo_shows_a_true_trade_off_and_writes_a_page() {
     let page = std::fs::read_to_string(folder.path().join("tqz-demo.html")).expect("page written");
     assert!(page.contains("<svg") && page.contains("full precision"));
 }
+
+/// The demo network with other bytes in its first tensor.
+fn damaged_model(change: impl FnOnce(&mut tqz_onnx::model::TensorProto)) -> Vec<u8> {
+    let mut model = tqz_onnx::read_model(&assets("demo.onnx")).expect("readable");
+    let graph = model.graph.as_mut().expect("a graph");
+    let weights = graph.initializer.iter_mut().find(|t| t.dims.len() == 4);
+    change(weights.expect("a convolution"));
+    tqz_onnx::encode_model(&model)
+}
+
+/// Runs every command that reads a network on a file; each must fail with one line that names it.
+fn assert_refused(here: &Path, file: &str) {
+    let (calib, out) = (assets("demo-calib.toml"), ["-o", "out.file"]);
+    let calib = calib.to_str().expect("path is text");
+    let commands: [&[&str]; 4] = [
+        &["inspect", file],
+        &["eval", file, "--data", calib, "--images", "2"],
+        &[
+            "compress", file, "--calib", calib, "--images", "2", "--bits", "4", out[0], out[1],
+        ],
+        &["decompress", file, out[0], out[1]],
+    ];
+    for arguments in commands {
+        let output = tqz(here, arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(
+            told.starts_with("error: ") && told.contains(file) && told.trim().lines().count() == 1,
+            "{arguments:?}: {told}"
+        );
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(!here.join("out.file").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn hostile_networks_are_refused_by_every_command_with_the_file_named() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(here.join(name), bytes).expect("written");
+    write("empty", b"");
+    write(
+        "dims",
+        &damaged_model(|t| t.dims = vec![1 << 40, 1 << 20, 3, 3]),
+    );
+    write("short", &damaged_model(|t| t.raw_data = Some(vec![0; 5])));
+    write(
+        "link",
+        &damaged_model(|t| {
+            t.raw_data = None;
+            t.data_location = Some(1);
+            t.external_data = vec![tqz_onnx::model::StringStringEntryProto {
+                key: Some("location".to_owned()),
+                value: Some("../../etc/passwd".to_owned()),
+                ..Default::default()
+            }];
+        }),
+    );
+    for file in ["empty", "dims", "short", "link"] {
+        assert_refused(here, file);
+    }
+    // A tensor is named once, its weights' faults too.
+    let told = tqz(here, &["inspect", "dims"]).stderr;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert_eq!(told.matches("tensor").count(), 1, "{told}");
+}
+
+#[test]
+fn hostile_compressed_files_are_refused_by_every_command_with_the_file_named() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
+    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
+    json(&tqz(
+        here,
+        &[
+            "compress", model, "--calib", calib, "--images", "4", "--step", "0.1", "-o", "d.tqz",
+            "--json",
+        ],
+    ));
+    let good = std::fs::read(here.join("d.tqz")).expect("written");
+    let mut file = tqz_format::TqzFile::decode(&good, &tqz_format::DecodeLimits::default())
+        .expect("well-formed");
+    let write = |name: &str, bytes: &[u8]| std::fs::write(here.join(name), bytes).expect("written");
+    write("cut", &good[..good.len() / 2]);
+    // Sound checksums, but the graph is none, or another one's.
+    let graph = std::mem::take(&mut file.graph);
+    file.graph = graph[..graph.len() / 2].to_vec();
+    write("half", &file.encode().expect("encodable"));
+    file.graph = graph;
+    file.layers[0].site += 1;
+    write("site", &file.encode().expect("encodable"));
+    for name in ["cut", "half"] {
+        assert_refused(here, name);
+    }
+    let told = tqz(here, &["decompress", "site", "-o", "out.onnx"]);
+    assert_eq!(told.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(
+        told.contains("site") && !here.join("out.onnx").exists(),
+        "{told}"
+    );
+}
+
+#[test]
+fn illegal_values_are_wrong_usage_and_outputs_are_checked_first() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
+    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
+    let compress = |more: &[&str]| {
+        let arguments = [&["compress", model, "--calib", calib], more].concat();
+        let output = tqz(here, &arguments);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), told)
+    };
+    let out = ["-o", "a.tqz"];
+    for (option, value) in [
+        ("--bits", "-1"),
+        ("--bits", "nan"),
+        ("--size", "0"),
+        ("--step", "-1"),
+    ] {
+        let (code, told) = compress(&[option, value, out[0], out[1]]);
+        assert_eq!(code, Some(2), "{option} {value}: {told}");
+    }
+    let (code, told) = compress(&["--bits", "2", out[0], out[1], "--device", "abacus"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("--features"), "{told}");
+    let (code, told) = compress(&["--bits", "2", "-o", "nowhere/a.tqz"]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("no folder nowhere"), "{told}");
+}

@@ -93,7 +93,10 @@ impl Default for Rows {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "rows are `all`, `even`, `odd` or { start = 0, step = 1 }"
+)]
 enum RowsToml {
     Name(String),
     Steps(Steps),
@@ -142,14 +145,19 @@ impl Card {
     /// # Errors
     /// [`DataError::Io`] when it cannot be read, [`DataError::Card`] when it is no valid card.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let length = std::fs::metadata(path)
-            .map_err(|e| DataError::io(path, e))?
-            .len();
-        if length > MAX_CARD_BYTES {
-            return Err(DataError::Card {
-                path: path.to_path_buf(),
-                reason: format!("it has {length} bytes; cards are TOML of up to {MAX_CARD_BYTES}"),
-            });
+        let fail = |reason: String| DataError::Card {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let metadata = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
+        if !metadata.is_file() {
+            return Err(fail("it is no regular file".to_owned()));
+        }
+        if metadata.len() > MAX_CARD_BYTES {
+            return Err(fail(format!(
+                "it has {} bytes; cards are TOML of up to {MAX_CARD_BYTES}",
+                metadata.len()
+            )));
         }
         let text = std::fs::read_to_string(path).map_err(|e| DataError::io(path, e))?;
         Self::from_toml(&text, path)
@@ -244,6 +252,13 @@ mod tests {
         assert!(rows("{ step = 0 }").unwrap_err().contains("step"));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_no_cards() {
+        let error = Card::read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("regular file"), "{error}");
+    }
+
     #[test]
     fn wrong_cards_say_what_is_legal() {
         let source = "[source]\npath = \"x\"\n";
@@ -273,6 +288,13 @@ mod tests {
             ("[task]\nkind = \"denoise\"\n", "1/255"),
             ("[task]\nkind = \"super-resolve\"\nscale = 0\n", "scale"),
             ("[task]\nkind = \"segment\"\n", "denoise"),
+            ("rows = 3\n", "`even`"),
+            ("[preprocess]\nscale = [1]\n", "1/255"),
+            ("[preprocess]\nmean = \"a\"\n", "one number"),
+            (
+                "[preprocess]\nresize = { mode = \"exact\", size = [1, 2, 3] }\n",
+                "[height, width]",
+            ),
             (
                 "[preprocess]\nscale = \"1/255\"\nchannels = \"grey\"\n[task]\nkind = \"super-resolve\"\n",
                 "rgb",

@@ -11,6 +11,10 @@ use zip::result::ZipError;
 
 /// Most bytes of one array, unpacked.
 const MAX_ARRAY_BYTES: u64 = 4 << 30;
+/// Largest ratio of an array's bytes to the packed ones, as for archives.
+const MAX_RATIO: u64 = 256;
+/// Arrays of up to this many bytes may be packed as tightly as they like (labels that are all the same).
+const FREE_BYTES: u64 = 16 << 20;
 /// Longest header of an array; numpy's own are of 128 bytes.
 const MAX_HEADER_BYTES: usize = 4096;
 const MAX_SIDE: usize = 32_768;
@@ -164,6 +168,12 @@ fn read_array<R: Read + Seek>(
                 header.dims
             ))
         })?;
+    let packed = entry.compressed_size();
+    if bytes > FREE_BYTES && bytes / MAX_RATIO > packed {
+        return Err(fail(format!(
+            "its {packed} bytes unpack to {bytes}, more than {MAX_RATIO} times as many, so it holds no pictures"
+        )));
+    }
     let mut data = Vec::new();
     // One byte more than announced, so that a longer array shows; the buffer grows with what comes.
     entry
@@ -345,6 +355,16 @@ mod tests {
         ]);
         assert!(read(&count).unwrap_err().to_string().contains("1 pictures"));
         assert!(read(b"PK").is_err());
+    }
+
+    #[test]
+    fn arrays_that_unpack_to_far_more_than_is_there_are_refused() {
+        let side = 8192;
+        let header = format!("(1, {side}, {side})");
+        let bomb = npz(&[("x", npy("|u1", &header, &vec![0; side * side]))]);
+        assert!(bomb.len() < 1 << 20, "{}", bomb.len());
+        let error = read(&bomb).unwrap_err().to_string();
+        assert!(error.contains("times as many"), "{error}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub enum Layout {
 
 /// One side or `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a size is one whole number or [height, width]")]
 pub enum Size {
     /// Both sides alike.
     Side(usize),
@@ -143,7 +143,10 @@ pub struct Scale(
 );
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "scale is a number or a fraction such as \"1/255\""
+)]
 enum ScaleToml {
     Number(f64),
     Fraction(String),
@@ -179,7 +182,10 @@ pub struct PerChannel(
 );
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "mean and std are one number, or a list of one number a channel"
+)]
 enum PerChannelToml {
     One(f64),
     Each(Vec<f64>),

@@ -74,8 +74,8 @@ impl EngineDevice {
                 name: "wgpu",
             }),
             _ => Err(EngineError::Device(format!(
-                "no device `{name}`; available: {} (others need the cargo feature of that name: \
-                 cuda, rocm, metal, vulkan, wgpu)",
+                "no device `{name}`; this build has: {}. Of cuda, rocm, metal, vulkan and wgpu each comes with \
+                 the cargo feature of its name: `cargo build --release --features cuda`",
                 Self::available().join(", ")
             ))),
         }

@@ -1,22 +1,14 @@
 //! Damaged and hostile files: always an error or a well-formed result, never a panic, never more memory or
 //! time than the bytes have earned.
 
+mod common;
+
+use common::seeded;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use tqz_format::{
     Block, BlockCoding, DecodeLimits, Directory, FormatError, LayerRecord, Layout, LevelMatrix,
     MatrixSpec, Meta, RawTensor, SIGNATURE, ScaleVector, SectionKind, StepScale, TqzFile, Vector,
 };
-
-fn seeded(cases: u32) -> ProptestConfig {
-    let rng_seed = RngSeed::Fixed(0x7471_7a31);
-    ProptestConfig {
-        cases,
-        rng_seed,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
 
 fn small_limits() -> DecodeLimits {
     DecodeLimits {

@@ -1,23 +1,15 @@
 //! Every record comes back as it was written, counted sizes are written sizes, and the fast synthesis equals
 //! the plain definition to the bit.
 
+mod common;
+
+use common::seeded;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use tqz_format::dequantize::step;
 use tqz_format::{
     Block, BlockCoding, DecodeLimits, Directory, LayerRecord, Layout, LevelMatrix, MatrixSpec,
     Meta, RawTensor, ScaleVector, StepScale, TqzFile, Vector, count_layer,
 };
-
-fn seeded(cases: u32) -> ProptestConfig {
-    let rng_seed = RngSeed::Fixed(0x7471_7a31);
-    ProptestConfig {
-        cases,
-        rng_seed,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
 
 /// Levels that are mostly small, sometimes extreme, with empty rows.
 fn levels(rows: usize, cols: usize) -> impl Strategy<Value = Vec<i32>> {

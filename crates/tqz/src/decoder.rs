@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use tqz_format::{DecodeLimits, TqzFile};
+use tqz_format::{DecodeLimits, Directory, TqzFile};
 use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::visit;
 
+use crate::encoder::bits_per_weight;
 use crate::error::TqzError;
 use crate::inspect::{layer_reports, shares};
+use crate::progress::{Progress, Silent};
 use crate::report::{LayerReport, Share};
 
 /// A decoded `.tqz` file.
@@ -53,7 +55,28 @@ impl CompressedModel {
     /// # Errors
     /// Bytes that are no `.tqz` file, are damaged, or exceed the limits.
     pub fn decode(bytes: &[u8]) -> Result<Self, TqzError> {
-        let file = TqzFile::decode(bytes, &DecodeLimits::default())?;
+        Self::decode_with(bytes, &Silent)
+    }
+
+    /// The same for a caller who wants to know how far it is; layers are decoded in parallel.
+    ///
+    /// # Errors
+    /// As [`CompressedModel::decode`].
+    pub fn decode_with(bytes: &[u8], progress: &dyn Progress) -> Result<Self, TqzError> {
+        let limits = DecodeLimits::default();
+        let directory = Directory::read(bytes)?;
+        directory.verify(bytes)?;
+        let mut file = TqzFile::decode_without_layers(bytes, &directory, &limits)?;
+        progress.begin("decoding layers", directory.layers() as u64);
+        let read = |index| {
+            let layer = directory.read_layer(bytes, index, &limits);
+            progress.advance(1);
+            layer
+        };
+        let layers: Vec<_> = (0..directory.layers()).into_par_iter().map(read).collect();
+        progress.finish();
+        // In their order, so that of several damaged layers the first is reported.
+        file.layers = layers.into_iter().collect::<Result<_, _>>()?;
         Ok(Self { file })
     }
 
@@ -65,6 +88,11 @@ impl CompressedModel {
     /// Number of weights in compressed layers.
     pub fn weights(&self) -> u64 {
         self.file.meta.weights
+    }
+
+    /// Bits per weight of a file of so many bytes that holds this network.
+    pub fn bits_per_weight(&self, file_bytes: u64) -> f64 {
+        bits_per_weight(file_bytes, self.weights())
     }
 
     /// What the file holds, layer by layer and byte by byte, with the names of its graph.

@@ -1,5 +1,7 @@
 //! What can go wrong in the encoder and decoder, said in the user's words: which layer or file, what, and what to do.
 
+use std::path::{Path, PathBuf};
+
 use tqz_engine::EngineError;
 use tqz_format::FormatError;
 use tqz_onnx::OnnxError;
@@ -16,6 +18,14 @@ pub enum TqzError {
     /// The `.tqz` file cannot be decoded or encoded.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// An error in what a file holds, with the file's name.
+    #[error("{path}: {source}", path = path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<TqzError>,
+    },
     /// The request cannot be met; the message states the legal range.
     #[error("{0}")]
     Request(String),
@@ -38,6 +48,14 @@ pub enum TqzError {
 }
 
 impl TqzError {
+    /// The same error with the name of the file it is about.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        Self::InFile {
+            path: path.to_path_buf(),
+            source: Box::new(self),
+        }
+    }
+
     /// An error about one layer, named by its weight tensor.
     pub(crate) fn layer(layer: &str, problem: impl Into<String>) -> Self {
         Self::Layer {

@@ -11,6 +11,7 @@ use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::visit;
 
 use crate::calibrate::{Calibration, CalibrationSpec};
+use crate::encoder::bits_per_weight;
 use crate::error::TqzError;
 use crate::inspect::plain_report;
 use crate::layout::WeightLayer;
@@ -42,7 +43,8 @@ impl Source {
     /// # Errors
     /// A file that cannot be read, an operator that cannot be run, a network without weights to compress.
     pub fn read(path: &Path, device: &EngineDevice) -> Result<Self, TqzError> {
-        Self::new(tqz_onnx::read_model(path)?, device)
+        let model = tqz_onnx::read_model(path)?;
+        Self::new(model, device).map_err(|error| error.in_file(path))
     }
 
     /// Takes a model whose tensors are inline.
@@ -104,6 +106,11 @@ impl Source {
     /// Number of weights, each tensor counted once.
     pub fn weight_count(&self) -> u64 {
         self.layers.iter().map(|l| l.weights() as u64).sum()
+    }
+
+    /// Bits per weight of a file of so many bytes that holds this network.
+    pub fn bits_per_weight(&self, file_bytes: u64) -> f64 {
+        bits_per_weight(file_bytes, self.weight_count())
     }
 
     /// Starts collecting statistics of this network.

@@ -166,8 +166,14 @@ fn a_network_of_fixed_batch_size_is_compressed_like_any_other() {
     let mut calibration = source.calibration(spec);
     calibration.add(&images(10, 1), &Silent).expect("runs");
     let statistics = calibration.finish();
-    let (bytes, _) = tqz::compress(&source, &statistics, None, &at(4.0, TransformSpec::Auto), &Silent)
-        .expect("compressible");
+    let (bytes, _) = tqz::compress(
+        &source,
+        &statistics,
+        None,
+        &at(4.0, TransformSpec::Auto),
+        &Silent,
+    )
+    .expect("compressible");
     let decoded = CompressedModel::decode(&bytes).expect("valid");
     let network = Network::from_model(&decoded.to_model().expect("valid"), &EngineDevice::cpu())
         .expect("runs");

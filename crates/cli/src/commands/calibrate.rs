@@ -10,7 +10,6 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tqz::{Calibration, CalibrationSpec, Images, Metric, Progress, Source, Statistics};
 use tqz_data::DataSet;
-use tqz_engine::EngineDevice;
 
 use crate::Common;
 use crate::data::{DataArgs, open};
@@ -197,7 +196,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .clone()
         .unwrap_or_else(|| args.model.with_extension("stats"));
     check_free(&output, common.force)?;
-    let device = EngineDevice::from_name(&common.device)?;
+    let device = super::device(common)?;
     let source = Source::read(&args.model, &device)?;
     let data = open(&args.calib, &args.from, common.seed)?;
     let asked = Measurement {

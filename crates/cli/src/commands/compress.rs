@@ -11,12 +11,11 @@ use tqz::{
     Statistics, TransformSpec,
 };
 use tqz_data::DataSet;
-use tqz_engine::EngineDevice;
 
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate, load_images, read_statistics};
 use crate::data::{DataArgs, open};
-use crate::output::{Console, check_free, thousands, write_file};
+use crate::output::{Console, check_free, thousands, usage, write_file};
 use crate::progress::Bars;
 
 /// Arguments of `tqz compress`.
@@ -46,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = TransformName::Auto)]
     transform: TransformName,
     /// Weight of a bit against squared error (0: plain rounding)
-    #[arg(long, value_name = "L", default_value_t = QuantizerSpec::default().lambda)]
+    #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
     lambda: f64,
     /// Do not feed quantization errors forward
     #[arg(long)]
@@ -60,13 +59,13 @@ pub(crate) struct Args {
 #[group(required = true, multiple = false)]
 pub(crate) struct TargetArgs {
     /// Bits per weight of the whole file, at most
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
     bits: Option<f64>,
     /// Bytes of the file, at most
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
     /// Step constant c: every coefficient gets step² · sensitivity = c²
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
     step: Option<f64>,
 }
 
@@ -148,8 +147,8 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .unwrap_or_else(|| args.model.with_extension("tqz"));
     check_free(&output, common.force)?;
     let config = config(args, common.seed)?;
-    config.check()?;
-    let device = EngineDevice::from_name(&common.device)?;
+    config.check().map_err(usage)?;
+    let device = super::device(common)?;
     let source = Source::read(&args.model, &device)?;
     let bars = Bars::new(console);
     let data = match &args.calib {
@@ -171,7 +170,8 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         Some(data) if config.effort != Effort::Fast => Some(load_images(data, &bars)?),
         _ => None,
     };
-    let (bytes, report) = tqz::compress(&source, &statistics, images.as_ref(), &config, &bars)?;
+    let (bytes, report) = tqz::compress(&source, &statistics, images.as_ref(), &config, &bars)
+        .with_context(|| args.model.display().to_string())?;
     write_file(&output, &bytes, common.force)?;
     for warning in &report.warnings {
         console.note(0, &format!("warning: {warning}"));

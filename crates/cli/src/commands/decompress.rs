@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use crate::Common;
 use crate::output::{Console, check_free, thousands};
+use crate::progress::Bars;
 
 /// Arguments of `tqz decompress`.
 #[derive(Debug, clap::Args)]
@@ -30,8 +32,10 @@ struct Outcome {
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     check_free(&args.output, common.force)?;
     let start = Instant::now();
-    let compressed = super::read_compressed(&args.file)?;
-    let model = compressed.to_model()?;
+    let compressed = super::read_compressed(&args.file, &Bars::new(console))?;
+    let model = compressed
+        .to_model()
+        .with_context(|| args.file.display().to_string())?;
     tqz_onnx::write_model(&args.output, &model)?;
     let outcome = Outcome {
         output: args.output.display().to_string(),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tqz::{CompressedModel, EncoderConfig, RateTarget, Source};
 use tqz_data::{Card, DataSet, OpenOptions, Scores};
-use tqz_engine::{EngineDevice, Network};
+use tqz_engine::Network;
 
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate, load_images};
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         None => free_name(),
     };
     let bars = Bars::new(console);
-    let device = EngineDevice::from_name(&common.device)?;
+    let device = super::device(common)?;
     let source = Source::new(tqz_onnx::decode_model(MODEL)?, &device)?;
     let calibration = embedded(
         "demo-calib.npz",
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let row = |name: String, bytes: u64, scores: Scores| Row {
         name,
         bytes,
-        bits_per_weight: 8.0 * bytes as f64 / weights.max(1) as f64,
+        bits_per_weight: source.bits_per_weight(bytes),
         times_smaller: MODEL.len() as f64 / bytes.max(1) as f64,
         scores,
     };

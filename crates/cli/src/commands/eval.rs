@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use serde::Serialize;
 use tqz::Progress;
 use tqz_data::{DataSet, Scorer, Scores};
-use tqz_engine::{EngineDevice, Network};
+use tqz_engine::Network;
 
 use crate::Common;
 use crate::data::{DataArgs, open};
@@ -46,15 +46,16 @@ struct Outcome {
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     let start = Instant::now();
-    let device = EngineDevice::from_name(&common.device)?;
-    let network = super::load_network(&args.model, &device)?;
+    let device = super::device(common)?;
+    let bars = Bars::new(console);
+    let network = super::load_network(&args.model, &device, &bars)?;
     let reference = args
         .r#ref
         .as_ref()
-        .map(|path| super::load_network(path, &device))
+        .map(|path| super::load_network(path, &device, &bars))
         .transpose()?;
     let data = open(&args.data, &args.from, common.seed)?;
-    let scores = score(&network, reference.as_ref(), &data, &Bars::new(console))
+    let scores = score(&network, reference.as_ref(), &data, &bars)
         .with_context(|| args.model.display().to_string())?;
     let outcome = Outcome {
         model: args.model.display().to_string(),
@@ -107,6 +108,8 @@ fn text(outcome: &Outcome) -> String {
     column("top-5 %", scores.top5_percent, 2);
     column("PSNR dB", scores.psnr_db, 3);
     if let Some(reference) = &scores.reference {
+        column("ref top-1 %", reference.top1_percent, 2);
+        column("ref PSNR dB", reference.psnr_db, 3);
         column("agreement %", reference.agreement_percent, 2);
         column("KL nats", reference.kl_nats, 5);
         column("output MSE", Some(reference.mse), 6);

@@ -8,6 +8,7 @@ use tqz::{LayerReport, Share, Source};
 use tqz_engine::EngineDevice;
 
 use crate::output::{Console, thousands};
+use crate::progress::Bars;
 
 /// Arguments of `tqz inspect`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ struct Outcome {
 
 pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
     let outcome = if super::starts_compressed(&args.model)? {
-        compressed(args)?
+        compressed(args, console)?
     } else {
         original(args)?
     };
@@ -50,8 +51,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
     })
 }
 
-fn compressed(args: &Args) -> anyhow::Result<Outcome> {
-    let compressed = super::read_compressed(&args.model)?;
+fn compressed(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
+    let compressed = super::read_compressed(&args.model, &Bars::new(console))?;
     let inspection = compressed
         .inspect()
         .with_context(|| args.model.display().to_string())?;
@@ -60,6 +61,7 @@ fn compressed(args: &Args) -> anyhow::Result<Outcome> {
         "tqz",
         compressed.weights(),
         (inspection.layers, inspection.shares),
+        |bytes| compressed.bits_per_weight(bytes),
     )
 }
 
@@ -70,6 +72,7 @@ fn original(args: &Args) -> anyhow::Result<Outcome> {
         "onnx",
         source.weight_count(),
         (source.layer_reports(), Vec::new()),
+        |bytes| source.bits_per_weight(bytes),
     )
 }
 
@@ -78,6 +81,7 @@ fn outcome(
     kind: &'static str,
     weights: u64,
     (layers, shares): (Vec<LayerReport>, Vec<Share>),
+    bits_per_weight: impl Fn(u64) -> f64,
 ) -> anyhow::Result<Outcome> {
     let file_bytes = std::fs::metadata(&args.model)?.len();
     Ok(Outcome {
@@ -85,7 +89,7 @@ fn outcome(
         kind,
         file_bytes,
         weights,
-        bits_per_weight: 8.0 * file_bytes as f64 / weights.max(1) as f64,
+        bits_per_weight: bits_per_weight(file_bytes),
         layers,
         shares,
     })

@@ -10,32 +10,61 @@ pub(crate) mod merge;
 
 use std::path::Path;
 
-use anyhow::Context;
-use tqz::{CompressedModel, LayerReport, Share};
+use anyhow::{Context, anyhow};
+use tqz::{CompressedModel, LayerReport, Progress, Share};
 use tqz_engine::{EngineDevice, Network};
 
-use crate::output::{table, thousands};
+use crate::Common;
+use crate::output::{table, thousands, usage};
 
 /// Whether a file is a `.tqz` file, by its first bytes.
 pub(crate) fn is_compressed(bytes: &[u8]) -> bool {
     bytes.starts_with(&tqz_format::SIGNATURE[..4])
 }
 
+/// The device that `--device` names.
+pub(crate) fn device(common: &Common) -> anyhow::Result<EngineDevice> {
+    EngineDevice::from_name(&common.device).map_err(usage)
+}
+
+/// Opens a regular file: devices have no end, and pipes wait for a writer.
+fn open(path: &Path) -> anyhow::Result<std::fs::File> {
+    let shown = || format!("cannot read {}", path.display());
+    if !std::fs::metadata(path).with_context(shown)?.is_file() {
+        return Err(anyhow!("it is no regular file")).with_context(shown);
+    }
+    std::fs::File::open(path).with_context(shown)
+}
+
 /// Reads a whole file.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    open(path)?
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
 }
 
 /// Reads and decodes a `.tqz` file.
-pub(crate) fn read_compressed(path: &Path) -> anyhow::Result<CompressedModel> {
-    CompressedModel::decode(&read(path)?).with_context(|| path.display().to_string())
+pub(crate) fn read_compressed(
+    path: &Path,
+    progress: &dyn Progress,
+) -> anyhow::Result<CompressedModel> {
+    CompressedModel::decode_with(&read(path)?, progress).with_context(|| path.display().to_string())
 }
 
 /// Reads a network to run from an ONNX or a `.tqz` file.
-pub(crate) fn load_network(path: &Path, device: &EngineDevice) -> anyhow::Result<Network> {
+pub(crate) fn load_network(
+    path: &Path,
+    device: &EngineDevice,
+    progress: &dyn Progress,
+) -> anyhow::Result<Network> {
     let shown = || path.display().to_string();
     let model = if starts_compressed(path)? {
-        read_compressed(path)?.to_model().with_context(shown)?
+        read_compressed(path, progress)?
+            .to_model()
+            .with_context(shown)?
     } else {
         tqz_onnx::read_model(path)?
     };
@@ -45,10 +74,11 @@ pub(crate) fn load_network(path: &Path, device: &EngineDevice) -> anyhow::Result
 /// Whether the file at `path` begins like a `.tqz` file.
 pub(crate) fn starts_compressed(path: &Path) -> anyhow::Result<bool> {
     use std::io::Read;
-    let shown = || format!("cannot read {}", path.display());
     let mut start = Vec::new();
-    let file = std::fs::File::open(path).with_context(shown)?;
-    file.take(8).read_to_end(&mut start).with_context(shown)?;
+    open(path)?
+        .take(8)
+        .read_to_end(&mut start)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(is_compressed(&start))
 }
 

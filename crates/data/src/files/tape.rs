@@ -225,10 +225,13 @@ fn file_name<R: Read>(entry: &Entry<'_, R>, path: &Path) -> Result<Option<String
 }
 
 fn damaged(path: &Path, error: &io::Error) -> DataError {
-    DataError::source(
-        path,
-        format!("the archive is damaged or cut short: {error}"),
-    )
+    let told = error.to_string();
+    // The reader quotes the bytes it could not understand.
+    let told = match told.chars().all(|c| c.is_ascii() && !c.is_control()) {
+        true => told,
+        false => "its headers make no sense".to_owned(),
+    };
+    DataError::source(path, format!("the archive is damaged or cut short: {told}"))
 }
 
 /// Counts the packed bytes taken.

@@ -22,7 +22,6 @@ pub(super) fn tensor_error(name: &str) -> impl FnOnce(Fault) -> EngineError + us
 
 /// A sparse tensor of floats with its zeros written out.
 pub(super) fn dense(sparse: &SparseTensorProto, device: &EngineDevice) -> OpResult<Value> {
-    let fault = |error: tqz_onnx::OnnxError| invalid(error.to_string());
     let (Some(values), Some(indices)) = (&sparse.values, &sparse.indices) else {
         return Err(invalid("a sparse tensor needs values and indices"));
     };
@@ -37,8 +36,8 @@ pub(super) fn dense(sparse: &SparseTensorProto, device: &EngineDevice) -> OpResu
         })
         .collect::<OpResult<Vec<_>>>()?;
     let mut data = vec![0.0; element_count(&dims, MAX_CONSTANT_ELEMENTS)?];
-    let numbers = values.to_f32().map_err(fault)?;
-    let places = indices.to_i64().map_err(fault)?;
+    let numbers = values.to_f32().map_err(constant::unreadable)?;
+    let places = indices.to_i64().map_err(constant::unreadable)?;
     // Indices are [values] of flat places or [values, rank] of coordinates.
     let width = match indices.dims.len() {
         1 => 1,
