@@ -9,6 +9,7 @@ mod cotangent;
 mod decoder;
 mod encoder;
 mod error;
+mod fold;
 mod inspect;
 mod layout;
 mod linalg;

@@ -12,6 +12,7 @@ use tqz_onnx::visit;
 
 use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::error::TqzError;
+use crate::fold::fold_weights;
 use crate::inspect::plain_report;
 use crate::layout::WeightLayer;
 use crate::report::LayerReport;
@@ -43,7 +44,10 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn new(mut model: ModelProto, device: &EngineDevice) -> Result<Self, TqzError> {
-        let network = Network::from_model(&model, device)?;
+        let mut network = Network::from_model(&model, device)?;
+        if fold_weights(&mut model, &network)? {
+            network = Network::from_model(&model, device)?;
+        }
         let names = named_tensors(&model);
         canonical_batch_norms(&mut model, &network, &names)?;
         let mut warnings = Vec::new();
