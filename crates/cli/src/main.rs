@@ -48,6 +48,10 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure a network on images once, for any number of compressions
+    Calibrate(commands::calibrate::Args),
+    /// Put the statistics of shards of one set of images together
+    Merge(commands::merge::Args),
     /// ONNX network → small .tqz file
     Compress(commands::compress::Args),
     /// .tqz file → ONNX network
@@ -79,6 +83,8 @@ fn run(cli: &Cli, console: &Console) -> anyhow::Result<()> {
             .build_global()?;
     }
     match &cli.command {
+        Command::Calibrate(args) => commands::calibrate::run(args, &cli.common, console),
+        Command::Merge(args) => commands::merge::run(args, &cli.common, console),
         Command::Compress(args) => commands::compress::run(args, &cli.common, console),
         Command::Decompress(args) => commands::decompress::run(args, &cli.common, console),
         Command::Eval(args) => commands::eval::run(args, &cli.common, console),

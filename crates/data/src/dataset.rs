@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, Cursor};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What a caller may say about a card's set.
@@ -272,11 +273,19 @@ impl DataSet {
     /// parallel; the result does not depend on the number of threads. After an error nothing more
     /// comes.
     pub fn batches(&self, size: usize) -> Batches<'_> {
+        self.batches_of(0..self.len(), size)
+    }
+
+    /// As [`Self::batches`], for the samples of a range alone (cut at the set's end).
+    pub fn batches_of(&self, range: Range<usize>, size: usize) -> Batches<'_> {
+        let end = range.end.min(self.len());
+        let start = range.start.min(end);
         Batches {
             set: self,
             size: size.max(1),
-            first: 0,
-            loaded: 0,
+            first: start,
+            loaded: start,
+            end,
             queue: VecDeque::new(),
         }
     }
@@ -315,16 +324,14 @@ pub struct Batches<'a> {
     size: usize,
     first: usize,
     loaded: usize,
+    end: usize,
     queue: VecDeque<Sample>,
 }
 
 impl Batches<'_> {
     fn load(&mut self) -> Result<(), DataError> {
-        while self.queue.len() < self.size && self.loaded < self.set.len() {
-            let end = self
-                .set
-                .len()
-                .min(self.loaded + self.size - self.queue.len());
+        while self.queue.len() < self.size && self.loaded < self.end {
+            let end = self.end.min(self.loaded + self.size - self.queue.len());
             let set = self.set;
             let samples: Vec<Result<Sample, DataError>> = (self.loaded..end)
                 .into_par_iter()
@@ -345,7 +352,7 @@ impl Iterator for Batches<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Err(error) = self.load() {
-            self.loaded = self.set.len();
+            self.loaded = self.end;
             self.queue.clear();
             return Some(Err(error));
         }

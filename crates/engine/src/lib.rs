@@ -4,6 +4,7 @@
 /// The tensor library, for [`Network::run_tensors`] and what is done with its results.
 pub use burn;
 
+mod adjust;
 mod arithmetic;
 mod attributes;
 mod constant;
@@ -20,7 +21,9 @@ mod real;
 mod run;
 mod tap;
 mod value;
+mod weight_gradients;
 
+pub use adjust::Adjust;
 pub use device::EngineDevice;
 pub use error::EngineError;
 pub use ints::ElementType;
@@ -29,3 +32,4 @@ pub use limits::{MAX_CONSTANT_ELEMENTS, MAX_ELEMENTS, MAX_FUNCTION_DEPTH, MAX_NO
 pub use network::{Dim, Network, Port};
 pub use real::Real;
 pub use tap::{Cotangent, Observed, TapRequest, Tapped};
+pub use weight_gradients::WeightGradients;

@@ -258,7 +258,8 @@ impl Network {
 
     /// Runs a network of one input on a batch: cut along axis 0 into shards of `shard` samples (the last
     /// may be smaller), which run on rayon's pool; outputs are joined in order. The result does
-    /// not depend on the number of threads. A model of fixed batch size is run in shards of that size.
+    /// not depend on the number of threads. A model of fixed batch size is run in shards of that size; a smaller
+    /// rest is filled up by repeating it, and the outputs beyond it are dropped.
     ///
     /// # Errors
     /// As [`Network::run`], and if the network has several inputs, `shard` is 0, the batch is empty
@@ -268,10 +269,14 @@ impl Network {
         batch: &ArrayD<f32>,
         shard: usize,
     ) -> Result<Vec<ArrayD<f32>>, EngineError> {
-        let shards = shards(batch, self.fixed_batch().unwrap_or(shard))?;
+        let fixed = self.fixed_batch();
+        let shards = shards(batch, fixed.unwrap_or(shard))?;
         let results = shards
             .into_par_iter()
-            .map(|view| self.run_views(&[view]))
+            .map(|view| match fixed {
+                Some(size) if view.shape()[0] < size => self.run_filled(view),
+                _ => self.run_views(&[view]),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         (0..self.outputs.len())
             .map(|index| {
@@ -287,6 +292,44 @@ impl Network {
                 })
             })
             .collect()
+    }
+
+    /// Samples repeated in turn until they fill the batch size that the model prescribes; as they are where it
+    /// prescribes none or they are enough.
+    ///
+    /// # Errors
+    /// [`EngineError::Argument`] for no samples, or a prescribed batch too large to be run.
+    pub fn fill_batch(&self, samples: ArrayViewD<f32>) -> Result<ArrayD<f32>, EngineError> {
+        let count = samples.shape().first().copied().unwrap_or(0);
+        let size = self.fixed_batch().unwrap_or(count).max(count);
+        let mut dims = samples.shape().to_vec();
+        if count == 0 {
+            return Err(EngineError::Argument(format!(
+                "a batch of shape {dims:?}: at least one sample is needed"
+            )));
+        }
+        dims[0] = size;
+        crate::limits::element_count(&dims, MAX_ELEMENTS).map_err(|fault| {
+            EngineError::Argument(format!("the model's batch of {size}: {}", fault.message))
+        })?;
+        let order: Vec<usize> = (0..size).map(|index| index % count).collect();
+        Ok(samples.select(Axis(0), &order))
+    }
+
+    /// Runs samples in a batch of the size that the model prescribes and drops the outputs beyond them.
+    fn run_filled(&self, samples: ArrayViewD<f32>) -> Result<Vec<ArrayD<f32>>, EngineError> {
+        let count = samples.shape()[0];
+        let filled = self.fill_batch(samples)?;
+        let mut outputs = self.run_views(&[filled.view()])?;
+        for output in &mut outputs {
+            if output.shape().first() == Some(&filled.shape()[0]) {
+                *output = output
+                    .slice_axis(Axis(0), (0..count).into())
+                    .as_standard_layout()
+                    .into_owned();
+            }
+        }
+        Ok(outputs)
     }
 
     /// The caller's arrays as values, checked against the ports.

@@ -80,7 +80,7 @@ impl Network {
         Ok(Observed { outputs, values })
     }
 
-    fn slot(&self, name: &str) -> Result<Slot, EngineError> {
+    pub(crate) fn slot(&self, name: &str) -> Result<Slot, EngineError> {
         self.plan
             .slots
             .get(name)
@@ -176,7 +176,7 @@ impl Network {
     }
 
     /// Gradients of the weighted sum of the outputs at the leaves.
-    fn backward(
+    pub(crate) fn backward(
         &self,
         results: Vec<Value>,
         (outputs, cotangents): (&[ArrayD<f32>], &[ArrayD<f32>]),
@@ -227,14 +227,14 @@ fn differentiate(total: Tensor<1>) -> OpResult<Gradients> {
 }
 
 /// The same value outside of the autodiff graph.
-fn untracked(value: &Value) -> Value {
+pub(crate) fn untracked(value: &Value) -> Value {
     match value {
         Value::Real(real) => real.clone().without_autodiff().into(),
         Value::Ints(ints) => ints.clone().into(),
     }
 }
 
-fn views(inputs: &[ArrayD<f32>]) -> Vec<ArrayViewD<'_, f32>> {
+pub(crate) fn views(inputs: &[ArrayD<f32>]) -> Vec<ArrayViewD<'_, f32>> {
     inputs.iter().map(|input| input.view()).collect()
 }
 

@@ -418,6 +418,69 @@ fn weights_given_as_tensors_receive_gradients() {
     }
 }
 
+/// Gradients of stored tensors, also of one that two layers share through a folded node, against differences.
+#[test]
+fn gradients_of_stored_tensors_are_slopes() {
+    let network = network(0);
+    let (x, v) = (noise(&[3, 2, 6, 5], 9), noise(&[3, 3], 10));
+    let names = ["w1", "w2", "scale", "shift", "b1"];
+    let given = |_: &[ArrayD<f32>]| vec![v.clone()];
+    let found = network
+        .weight_gradients(std::slice::from_ref(&x), &names, &given)
+        .unwrap();
+    assert_eq!(
+        found.outputs,
+        network.run(std::slice::from_ref(&x)).unwrap()
+    );
+    for name in names {
+        let stored = network.weight(name).unwrap();
+        let gradient = &found.gradients[name];
+        assert_eq!(gradient.shape(), stored.shape());
+        let (place, step) = (stored.len() / 2, 1e-2);
+        let shifted = |sign: f32| {
+            let mut values = stored.to_owned();
+            values.as_slice_mut().unwrap()[place] += sign * step;
+            let other = network
+                .with_weights(&BTreeMap::from([(name.to_owned(), values)]))
+                .unwrap();
+            weighted(&other, &x, &v)
+        };
+        let slope = (shifted(1.0) - shifted(-1.0)) / f64::from(2.0 * step);
+        let gradient = f64::from(gradient.as_slice().unwrap()[place]);
+        assert!(
+            (slope - gradient).abs() < 2e-2 * (1.0 + slope.abs()),
+            "{name}: {slope} {gradient}"
+        );
+    }
+    assert!(network.weight_gradients(&[x], &["no"], &given).is_err());
+}
+
+#[test]
+fn adjusted_values_go_on_in_place_of_the_computed_ones() {
+    let network = network(0);
+    let x = noise(&[3, 2, 6, 5], 9);
+    let mut seen = Vec::new();
+    let outputs = network
+        .run_adjusting(
+            std::slice::from_ref(&x),
+            &["f", "n1"],
+            &mut |name, value| {
+                seen.push(name.to_owned());
+                if name == "f" { value * 2.0 } else { value }
+            },
+        )
+        .unwrap();
+    assert_eq!(seen, ["n1", "f"]);
+    let plain = network.run(std::slice::from_ref(&x)).unwrap();
+    let close = outputs[0]
+        .iter()
+        .zip(&plain[0])
+        .all(|(a, b)| (a - 2.0 * b).abs() < 1e-5);
+    assert!(close);
+    let mut wrong = |_: &str, _| ArrayD::zeros(IxDyn(&[1]));
+    assert!(network.run_adjusting(&[x], &["f"], &mut wrong).is_err());
+}
+
 #[test]
 fn a_model_of_fixed_batch_runs_any_batch_in_shards_of_its_size() {
     let (free, fixed) = (network(0), network(2));
@@ -427,7 +490,11 @@ fn a_model_of_fixed_batch_runs_any_batch_in_shards_of_its_size() {
         fixed.run_batch(&batch, 4).unwrap(),
         free.run_batch(&batch, 2).unwrap()
     );
-    assert!(fixed.run_batch(&noise(&[5, 2, 6, 5], 3), 4).is_err());
+    let odd = noise(&[5, 2, 6, 5], 3);
+    assert_eq!(
+        fixed.run_batch(&odd, 4).unwrap(),
+        free.run_batch(&odd, 2).unwrap()
+    );
     assert!(free.run_batch(&batch, 0).is_err());
     assert!(free.run(&[noise(&[1, 3, 6, 5], 1)]).is_err());
     assert!(free.run(&[]).is_err());

@@ -2,20 +2,22 @@
 //! give A, gradients at its output give G (theory §7), exact per-channel Fisher blocks for depthwise layers (§9).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
 use tqz_engine::{Network, TapRequest, Tapped};
 
 use crate::config::Metric;
-use crate::cotangent::{cotangents, image_rng};
+use crate::cotangent::{cotangents, image_rng, resolve};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::progress::Progress;
-use crate::statistics::{GroupStatistics, LayerStatistics, Statistics};
+use crate::statistics::{LayerStatistics, Statistics, partial_sums};
 use crate::taps::LayerTaps;
 
-/// Images per forward and backward pass: small enough for 224 × 224 networks, and fixed, so that sums do not depend on threads.
+/// Images per forward and backward pass where the network does not prescribe it: small enough for 224 × 224 networks, and
+/// fixed, so that sums do not depend on threads.
 const SHARD: usize = 8;
 /// Shards in flight before their taps are reduced: fixed for the same reason.
 const WAVE: usize = 4;
@@ -26,8 +28,10 @@ pub struct CalibrationSpec {
     pub metric: Metric,
     /// Seed of the random directions.
     pub seed: u64,
-    /// Number of images that will come, for subsampling positions.
+    /// Number of images in the whole set, to decide how many positions of each are enough.
     pub images: usize,
+    /// Number of the first image that will come; more than 0 where a set is spread over shards.
+    pub first: usize,
 }
 
 /// Collects statistics batch by batch.
@@ -35,64 +39,89 @@ pub struct Calibration<'a> {
     network: &'a Network,
     layers: &'a [WeightLayer],
     spec: CalibrationSpec,
+    /// Of the network's weights.
+    checksum: u32,
     sums: Vec<LayerStatistics>,
-    images: u64,
+    metric: Metric,
+    /// Images seen so far.
+    images: usize,
 }
 
 impl<'a> Calibration<'a> {
-    /// Starts empty sums for these weight tensors of the network.
-    pub fn new(network: &'a Network, layers: &'a [WeightLayer], spec: CalibrationSpec) -> Self {
-        let sums = layers.iter().map(empty).collect();
+    /// Starts empty sums for these weight tensors of the network, whose weights have this checksum.
+    pub(crate) fn new(
+        (network, layers): (&'a Network, &'a [WeightLayer]),
+        checksum: u32,
+        spec: CalibrationSpec,
+    ) -> Self {
+        let sums = layers.iter().map(LayerStatistics::empty).collect();
         Self {
             network,
             layers,
             spec,
+            checksum,
             sums,
+            metric: spec.metric,
             images: 0,
         }
     }
 
-    /// Adds a batch (N × C × H × W, already preprocessed).
+    /// Images that are summed up together: batches given to [`Self::add`] should hold a multiple of it, and shards of a set
+    /// begin at one, so that the sums do not depend on how the set was cut.
+    pub fn unit(network: &Network) -> usize {
+        shard_size(network) * WAVE
+    }
+
+    /// Adds a batch (N × C × H × W, already preprocessed). A network of fixed batch size gets shards of that size; an
+    /// incomplete last one is filled up by repeating its images.
     ///
     /// # Errors
     /// The network does not run on this input, or its output has no usable form.
     pub fn add(&mut self, batch: &ArrayD<f32>, progress: &dyn Progress) -> Result<(), TqzError> {
         let images = batch.shape().first().copied().unwrap_or(0);
-        let starts: Vec<usize> = (0..images).step_by(SHARD).collect();
+        let size = shard_size(self.network);
+        let starts: Vec<usize> = (0..images).step_by(size).collect();
         for wave in starts.chunks(WAVE) {
             let shards: Vec<Shard> = wave
                 .par_iter()
-                .map(|&start| self.shard(batch, start, (start + SHARD).min(images)))
+                .map(|&start| self.shard(batch, start..(start + size).min(images)))
                 .collect::<Result<_, _>>()?;
+            if let Some(shard) = shards.first() {
+                self.metric = resolve(self.metric, &shard.tapped.outputs);
+            }
             self.reduce(&shards);
-            progress.advance(shards.iter().map(|s| s.images as u64).sum());
+            let done = wave.last().map_or(0, |&last| (last + size).min(images));
+            progress.advance((done - wave[0]) as u64);
         }
-        self.images += images as u64;
+        self.images += images;
         Ok(())
     }
 
     /// The sums as statistics.
     pub fn finish(self) -> Statistics {
+        let first = self.spec.first as u64;
         let names = self.layers.iter().map(|l| l.name.clone());
         Statistics {
             layers: names.zip(self.sums).collect::<BTreeMap<_, _>>(),
-            images: self.images,
-            metric: self.spec.metric,
+            network: self.checksum,
+            metric: self.metric,
+            seed: self.spec.seed,
+            seen: std::iter::once(first..first + self.images as u64).collect(),
+            total: self.spec.images as u64,
         }
     }
 
-    /// Forward and backward over images start..end of the batch.
-    fn shard(&self, batch: &ArrayD<f32>, start: usize, end: usize) -> Result<Shard, TqzError> {
-        let input = batch
-            .slice_axis(Axis(0), (start..end).into())
-            .as_standard_layout()
-            .into_owned();
+    /// Forward and backward over a range of the batch's images.
+    fn shard(&self, batch: &ArrayD<f32>, range: Range<usize>) -> Result<Shard, TqzError> {
+        let first = self.spec.first + self.images + range.start;
+        let input = self
+            .network
+            .fill_batch(batch.slice_axis(Axis(0), range.into()))?;
         let wanted: Vec<usize> = self.layers.iter().flat_map(|l| l.uses.clone()).collect();
         let taps = TapRequest {
             inputs_of: wanted.clone(),
             output_grads_of: wanted,
         };
-        let first = self.images as usize + start;
         let spec = self.spec;
         let seeded = move |outputs: &[ArrayD<f32>]| {
             cotangents(outputs, spec.metric, &|image| {
@@ -100,11 +129,7 @@ impl<'a> Calibration<'a> {
             })
         };
         let tapped = self.network.forward_backward(&[input], &taps, &seeded)?;
-        Ok(Shard {
-            first,
-            images: end - start,
-            tapped,
-        })
+        Ok(Shard { first, tapped })
     }
 
     /// Adds the taps of a wave to the sums: layers in parallel, shards in order.
@@ -126,6 +151,7 @@ impl<'a> Calibration<'a> {
             .zip(self.layers)
             .zip(&slots)
             .for_each(|((sums, layer), &slot)| {
+                let mut partial = partial_sums(sums);
                 for shard in shards {
                     for (k, &use_of) in layer.uses.iter().enumerate() {
                         let taps = LayerTaps {
@@ -136,9 +162,10 @@ impl<'a> Calibration<'a> {
                             first: shard.first,
                             expected: images,
                         };
-                        taps.add_to(sums);
+                        taps.add_to(&mut partial);
                     }
                 }
+                sums.absorb(&partial);
             });
     }
 }
@@ -146,14 +173,10 @@ impl<'a> Calibration<'a> {
 /// The taps of one forward and backward pass.
 struct Shard {
     first: usize,
-    images: usize,
     tapped: Tapped,
 }
 
-fn empty(layer: &WeightLayer) -> LayerStatistics {
-    let rows = layer.rows / layer.groups;
-    let groups = (0..layer.groups)
-        .map(|_| GroupStatistics::new(rows, layer.cols))
-        .collect();
-    LayerStatistics { groups }
+/// Images per forward and backward pass.
+fn shard_size(network: &Network) -> usize {
+    network.fixed_batch().unwrap_or(SHARD).max(1)
 }

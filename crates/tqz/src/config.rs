@@ -135,7 +135,8 @@ fn check(what: &str, value: f64, legal: RangeInclusive<f64>) -> Result<(), TqzEr
 pub enum Metric {
     /// Squared error of the outputs: random directions `v ~ N(0, I)`.
     OutputNoise,
-    /// Kullback–Leibler divergence of a classifier's predictions: `softmax(y) − onehot(sampled label)`.
+    /// Kullback–Leibler divergence of a classifier's predictions: directions of covariance
+    /// `diag(p) − ppᵗ`, `p = softmax(y)`.
     Fisher,
     /// Fisher for classifiers (one output vector per image), output noise otherwise.
     #[default]

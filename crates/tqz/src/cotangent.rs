@@ -1,21 +1,28 @@
-//! Directions in output space for the backward passes that measure G (theory §7): output noise, or the score of a
-//! label drawn from the classifier's own prediction.
+//! Directions in output space for the backward passes that measure G (theory §7): output noise, or directions whose
+//! covariance is the Fisher matrix of a classifier's prediction.
 
-use ndarray::{ArrayD, ArrayViewD, Axis};
+use ndarray::{ArrayD, Axis};
 use rand::distr::{Distribution, StandardUniform};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
 use crate::config::Metric;
+use crate::outputs::{OutputKind, rows};
 
 /// The generator of one image's directions: a function of the seed and the image's number alone.
 pub(crate) fn image_rng(seed: u64, image: usize) -> Pcg64 {
     Pcg64::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ image as u64)
 }
 
-/// Whether outputs of this shape are one score vector per image (N × C, or N × C × 1 × 1).
-pub(crate) fn is_classifier(shape: &[usize]) -> bool {
-    shape.len() >= 2 && shape[1] > 1 && shape[2..].iter().all(|&d| d == 1)
+/// The metric asked for, `Auto` decided by the network's first output.
+pub(crate) fn resolve(metric: Metric, outputs: &[ArrayD<f32>]) -> Metric {
+    match (metric, outputs.first()) {
+        (Metric::Auto, Some(output)) if OutputKind::of(output) != OutputKind::Values => {
+            Metric::Fisher
+        }
+        (Metric::Auto, _) => Metric::OutputNoise,
+        (metric, _) => metric,
+    }
 }
 
 /// One direction per image for every output: the metric asked, `Auto` resolved by the output's shape. Only the first output
@@ -30,43 +37,23 @@ pub(crate) fn cotangents(
     let (Some(output), Some(direction)) = (outputs.first(), directions.first_mut()) else {
         return directions;
     };
-    let fisher = match metric {
-        Metric::Fisher => true,
-        Metric::OutputNoise => false,
-        Metric::Auto => is_classifier(output.shape()),
+    let fisher = resolve(metric, outputs) == Metric::Fisher;
+    let kind = match OutputKind::of(output) {
+        OutputKind::Values => OutputKind::Logits,
+        kind => kind,
     };
-    let images = output
-        .axis_iter(Axis(0))
-        .zip(direction.axis_iter_mut(Axis(0)));
-    for (image, (y, mut v)) in images.enumerate() {
+    for (image, mut v) in direction.axis_iter_mut(Axis(0)).enumerate() {
         let mut rng = rng_of(image);
-        if fisher {
-            let score = sampled_score(&y, &mut rng);
-            v.iter_mut().zip(score).for_each(|(v, s)| *v = s);
-        } else {
-            v.iter_mut().for_each(|v| *v = normal(&mut rng));
+        v.iter_mut().for_each(|v| *v = normal(&mut rng));
+    }
+    if fisher {
+        let mut shaped = Vec::with_capacity(output.len());
+        for (y, noise) in rows(output).zip(rows(direction)) {
+            shaped.extend(kind.fisher_direction(y, noise));
         }
+        direction.iter_mut().zip(shaped).for_each(|(v, s)| *v = s);
     }
     directions
-}
-
-/// `softmax(y) − onehot(label)` with the label drawn from `softmax(y)`.
-fn sampled_score(y: &ArrayViewD<'_, f32>, rng: &mut Pcg64) -> Vec<f32> {
-    let peak = y.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exps: Vec<f64> = y.iter().map(|&v| f64::from(v - peak).exp()).collect();
-    let total: f64 = exps.iter().sum();
-    let mut left = rng.random::<f64>() * total;
-    let drawn = exps
-        .iter()
-        .position(|e| {
-            left -= e;
-            left < 0.0
-        })
-        .unwrap_or(exps.len().saturating_sub(1));
-    exps.iter()
-        .enumerate()
-        .map(|(k, e)| (e / total) as f32 - if k == drawn { 1.0 } else { 0.0 })
-        .collect()
 }
 
 /// A standard normal number by Marsaglia's polar method.
@@ -87,19 +74,26 @@ mod tests {
     use ndarray::IxDyn;
 
     #[test]
-    fn score_has_zero_sum_and_the_mean_of_many_is_near_zero() {
+    fn directions_of_a_classifier_have_the_fisher_matrix_as_covariance() {
         let y = ArrayD::from_shape_vec(IxDyn(&[1, 3]), vec![1.0, 2.0, 0.5]).expect("shape");
-        let mut mean = [0.0_f64; 3];
-        for n in 0..20_000 {
-            let v = &cotangents(std::slice::from_ref(&y), Metric::Fisher, &|_| {
-                image_rng(7, n)
-            })[0];
+        let total: f64 = y.iter().map(|v| f64::from(*v).exp()).sum();
+        let p: Vec<f64> = y.iter().map(|v| f64::from(*v).exp() / total).collect();
+        let (draws, mut second) = (40_000, [[0.0_f64; 3]; 3]);
+        for n in 0..draws {
+            let v = &cotangents(std::slice::from_ref(&y), Metric::Auto, &|_| image_rng(7, n))[0];
             assert!(v.sum().abs() < 1e-5);
-            v.iter()
-                .zip(&mut mean)
-                .for_each(|(v, m)| *m += f64::from(*v) / 20_000.0);
+            for (a, row) in second.iter_mut().enumerate() {
+                for (b, sum) in row.iter_mut().enumerate() {
+                    *sum += f64::from(v[[0, a]] * v[[0, b]]) / draws as f64;
+                }
+            }
         }
-        assert!(mean.iter().all(|m| m.abs() < 0.015), "{mean:?}");
+        for a in 0..3 {
+            for b in 0..3 {
+                let fisher = if a == b { p[a] } else { 0.0 } - p[a] * p[b];
+                assert!((second[a][b] - fisher).abs() < 0.006, "{second:?}");
+            }
+        }
     }
 
     #[test]

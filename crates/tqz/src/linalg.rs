@@ -118,8 +118,8 @@ where
 }
 
 /// Adds `alpha · x·xᵗ` to the lower triangle of `gram`; `x` is length × samples. The upper triangle is left alone.
-pub(crate) fn add_gram_lower(gram: &mut Array2<f32>, x: &Array2<f32>, alpha: f32) {
-    let x = whole(x);
+pub(crate) fn add_gram_lower(gram: &mut Array2<f32>, x: &Block<'_, f32>, alpha: f32) {
+    let x = x.view();
     triangular::matmul(
         whole_mut(gram),
         triangular::BlockStructure::TriangularLower,
@@ -131,15 +131,6 @@ pub(crate) fn add_gram_lower(gram: &mut Array2<f32>, x: &Array2<f32>, alpha: f32
         alpha,
         Par::Seq,
     );
-}
-
-/// Copies the lower triangle onto the upper one.
-pub(crate) fn mirror_lower<T: Copy>(matrix: &mut Array2<T>) {
-    for r in 0..matrix.nrows() {
-        for c in r + 1..matrix.ncols() {
-            matrix[(r, c)] = matrix[(c, r)];
-        }
-    }
 }
 
 /// Trace divided by the order: the mean of the diagonal (0 for an empty matrix).
@@ -155,6 +146,104 @@ pub(crate) fn damped(matrix: &Array2<f32>, fraction: f64) -> Array2<f64> {
     let mut out = matrix.mapv(f64::from);
     out.diag_mut().mapv_inplace(|v| v + add);
     out
+}
+
+/// A symmetric block-diagonal matrix: the second moment of patches, whole or cut into blocks of columns.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockDiagonal<T> {
+    /// Square blocks, in order.
+    pub(crate) blocks: Vec<Array2<T>>,
+}
+
+impl<T: faer::traits::ComplexField + num_traits::Float> BlockDiagonal<T> {
+    /// `x · A` for a matrix x whose columns the blocks cover.
+    pub(crate) fn times(&self, x: &Array2<T>) -> Array2<T> {
+        if let [whole] = &self.blocks[..] {
+            return product(Block::whole(x), Block::whole(whole));
+        }
+        let mut out = Array2::from_elem(x.dim(), T::zero());
+        let mut begin = 0;
+        for block in &self.blocks {
+            let end = begin + block.nrows();
+            let part = product(
+                Block::part(x, 0..x.nrows(), begin..end),
+                Block::whole(block),
+            );
+            out.slice_mut(ndarray::s![.., begin..end]).assign(&part);
+            begin = end;
+        }
+        out
+    }
+
+    /// The diagonal of all blocks.
+    pub(crate) fn diagonal(&self) -> Vec<T> {
+        let diagonals = self.blocks.iter().map(|block| block.diag().to_vec());
+        diagonals.flatten().collect()
+    }
+}
+
+impl BlockDiagonal<f64> {
+    /// The same in single precision.
+    pub(crate) fn to_single(&self) -> BlockDiagonal<f32> {
+        let single = |block: &Array2<f64>| block.mapv(|v| v as f32);
+        BlockDiagonal {
+            blocks: self.blocks.iter().map(single).collect(),
+        }
+    }
+}
+
+/// [`damped`] for a block-diagonal matrix: one mean diagonal for all blocks.
+pub(crate) fn damped_blocks(blocks: &[Array2<f32>], fraction: f64) -> BlockDiagonal<f64> {
+    let order: usize = blocks.iter().map(Array2::nrows).sum();
+    let trace: f64 = blocks
+        .iter()
+        .flat_map(|b| b.diag().to_vec())
+        .map(f64::from)
+        .sum();
+    let mean = trace / order.max(1) as f64;
+    let add = if mean > 0.0 { fraction * mean } else { 1.0 };
+    let damp = |block: &Array2<f32>| {
+        let mut out = block.mapv(f64::from);
+        out.diag_mut().mapv_inplace(|v| v + add);
+        out
+    };
+    BlockDiagonal {
+        blocks: blocks.iter().map(damp).collect(),
+    }
+}
+
+/// What pushes errors along the columns: the factors of the blocks of A, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct ColumnFactor {
+    /// One per block.
+    pub(crate) blocks: Vec<UnitUpper>,
+}
+
+impl ColumnFactor {
+    /// Factors every block.
+    ///
+    /// # Errors
+    /// A block that is not positive definite.
+    pub(crate) fn new(a: &BlockDiagonal<f64>) -> Result<Self, NumericalFailure> {
+        let blocks = a.blocks.iter().map(unit_upper).collect::<Result<_, _>>()?;
+        Ok(Self { blocks })
+    }
+
+    /// Conditional sensitivities of all columns.
+    pub(crate) fn d(&self) -> Vec<f64> {
+        self.blocks.iter().flat_map(|b| b.d.clone()).collect()
+    }
+
+    /// The columns of each block.
+    pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
+        let mut begin = 0;
+        let range = |block: &UnitUpper| {
+            let start = begin;
+            begin += block.d.len();
+            start..begin
+        };
+        self.blocks.iter().map(range).collect()
+    }
 }
 
 /// The factors of `A = M·diag(d)·Mᵗ` with M unit upper triangular: what successive quantization from the first column
@@ -333,11 +422,12 @@ mod tests {
     fn gram_adds_the_lower_triangle_only() {
         let x = Array2::from_shape_fn((4, 9), |(r, c)| (r as f32 - c as f32 * 1.5) * 0.3);
         let mut gram = Array2::zeros((4, 4));
-        add_gram_lower(&mut gram, &x, 0.5);
-        assert_eq!(gram[(0, 3)], 0.0);
-        mirror_lower(&mut gram);
+        add_gram_lower(&mut gram, &Block::whole(&x), 0.5);
         let expected = x.dot(&x.t()) * 0.5;
-        assert!((&gram - &expected).iter().all(|v| v.abs() < 1e-4));
+        for ((r, c), value) in gram.indexed_iter() {
+            let expected = if c <= r { expected[(r, c)] } else { 0.0 };
+            assert!((value - expected).abs() < 1e-4);
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Source {
     network: Network,
     layers: Vec<WeightLayer>,
     weights: BTreeMap<usize, Vec<f32>>,
+    /// Of names, shapes and numbers of the weights.
+    checksum: u32,
     file: TqzFile,
     warnings: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Source {
         let file = strip(&mut model, &network, &layers, &names)?;
         Ok(Self {
             network,
+            checksum: checksum(&layers, &weights),
             layers,
             weights,
             file,
@@ -95,7 +98,12 @@ impl Source {
 
     /// Starts collecting statistics of this network.
     pub fn calibration(&self, spec: CalibrationSpec) -> Calibration<'_> {
-        Calibration::new(&self.network, &self.layers, spec)
+        Calibration::new((&self.network, &self.layers), self.checksum, spec)
+    }
+
+    /// Checksum of the weights, to know their statistics by.
+    pub(crate) fn checksum(&self) -> u32 {
+        self.checksum
     }
 
     /// The numbers of one weight tensor as a matrix.
@@ -201,6 +209,18 @@ fn take_weights(
         }
     });
     failure.map_or(Ok(weights), Err)
+}
+
+/// What ties statistics to the weights they were measured with.
+fn checksum(layers: &[WeightLayer], weights: &BTreeMap<usize, Vec<f32>>) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for layer in layers {
+        hasher.update(layer.name.as_bytes());
+        for value in weights.get(&layer.site).into_iter().flatten() {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+    hasher.finalize()
 }
 
 /// Moves every number that has its own place in the file out of the model and encodes what is left as the graph.

@@ -4,8 +4,7 @@ use ndarray::{Array2, ArrayD};
 use tqz_engine::{Layer, LayerOp, Side};
 
 use crate::layout::WeightLayer;
-use crate::linalg::add_gram_lower;
-use crate::statistics::LayerStatistics;
+use crate::statistics::PartialGroup;
 use crate::unfold::{Plane, Window, spread, unfold};
 
 /// Patches wanted per patch element over the whole set; positions beyond that are subsampled.
@@ -63,7 +62,7 @@ impl<'a> Images<'a> {
 
 impl LayerTaps<'_> {
     /// Adds this shard's products to the sums.
-    pub(crate) fn add_to(&self, sums: &mut LayerStatistics) {
+    pub(crate) fn add_to(&self, sums: &mut [PartialGroup]) {
         match &self.node.op {
             LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } if self.layer.is_depthwise() => {
                 self.add_depthwise(sums);
@@ -86,7 +85,7 @@ impl LayerTaps<'_> {
         ((self.first + image) as f64 * 0.618_033_988_749_895).fract()
     }
 
-    fn add_convolution(&self, sums: &mut LayerStatistics) {
+    fn add_convolution(&self, sums: &mut [PartialGroup]) {
         let (Some(x), Some(g)) = (Images::new(self.input), Images::new(self.gradient)) else {
             return;
         };
@@ -102,7 +101,7 @@ impl LayerTaps<'_> {
                 extents: &x.extents,
             };
             let mut patches = Array2::zeros((self.layer.cols, positions.len()));
-            for (index, group) in sums.groups.iter_mut().enumerate() {
+            for (index, group) in sums.iter_mut().enumerate() {
                 let channels = index * inputs..(index + 1) * inputs;
                 unfold(
                     plane,
@@ -111,29 +110,27 @@ impl LayerTaps<'_> {
                     (&positions, &g.extents),
                     &mut patches,
                 );
-                add_gram_lower(group.input_sum_mut(), &patches, 1.0);
-                group.count_input(positions.len() as f64);
+                group.add_patches(&patches);
             }
             self.add_gradients(g.image(image), g.area(), image, sums);
         }
     }
 
     /// Adds Σ_p g·gᵗ of one image; `values` is channels × positions.
-    fn add_gradients(&self, values: &[f32], area: usize, image: usize, sums: &mut LayerStatistics) {
+    fn add_gradients(&self, values: &[f32], area: usize, image: usize, sums: &mut [PartialGroup]) {
         let rows = self.layer.rows / self.layer.groups;
         let positions = spread(area, GRADIENT_POSITIONS, self.phase(image));
         let weight = area as f32 / positions.len().max(1) as f32;
-        for (index, group) in sums.groups.iter_mut().enumerate() {
+        for (index, group) in sums.iter_mut().enumerate() {
             let part = Array2::from_shape_fn((rows, positions.len()), |(r, p)| {
                 values[(index * rows + r) * area + positions[p]]
             });
-            add_gram_lower(group.output_sum_mut(), &part, weight);
-            group.count_output(1.0);
+            group.add_gradients(&part, weight, 1);
         }
     }
 
     /// Exact Fisher block of each channel: the outer product of its weight gradient, image by image. G is 1.
-    fn add_depthwise(&self, sums: &mut LayerStatistics) {
+    fn add_depthwise(&self, sums: &mut [PartialGroup]) {
         let (Some(x), Some(g)) = (Images::new(self.input), Images::new(self.gradient)) else {
             return;
         };
@@ -148,7 +145,7 @@ impl LayerTaps<'_> {
                 values: x.image(image),
                 extents: &x.extents,
             };
-            for (channel, group) in sums.groups.iter_mut().enumerate() {
+            for (channel, group) in sums.iter_mut().enumerate() {
                 let source = channel / per_input;
                 if channel % per_input == 0 {
                     let at = (&positions[..], &g.extents[..]);
@@ -158,17 +155,14 @@ impl LayerTaps<'_> {
                 let by_weight = Array2::from_shape_fn((self.layer.cols, 1), |(k, _)| {
                     dot(patches.row(k).as_slice().unwrap_or(&[]), gradient)
                 });
-                add_gram_lower(group.input_sum_mut(), &by_weight, 1.0);
-                group.count_input(1.0);
-                group.output_sum_mut()[(0, 0)] += 1.0;
-                group.count_output(1.0);
+                group.add_weight_gradient(by_weight.view());
             }
         }
     }
 
     /// Dense layers: vectors along the last axis or, with the weights on the left or a transposed input, the one before.
-    fn add_dense(&self, sums: &mut LayerStatistics, along: Along) {
-        let Some(group) = sums.groups.first_mut() else {
+    fn add_dense(&self, sums: &mut [PartialGroup], along: Along) {
+        let Some(group) = sums.first_mut() else {
             return;
         };
         let images = self.gradient.shape().first().copied().unwrap_or(1);
@@ -178,10 +172,8 @@ impl LayerTaps<'_> {
         };
         let x = samples(self.input, self.layer.cols, along);
         let g = samples(self.gradient, self.layer.rows, gradient_along);
-        add_gram_lower(group.input_sum_mut(), &x, 1.0);
-        group.count_input(x.ncols() as f64);
-        add_gram_lower(group.output_sum_mut(), &g, 1.0);
-        group.count_output(images as f64);
+        group.add_patches(&x);
+        group.add_gradients(&g, 1.0, images);
     }
 }
 

@@ -11,7 +11,8 @@ use tqz::{
     Statistics, TransformSpec,
 };
 use tqz_engine::{EngineDevice, Network};
-use tqz_onnx::model::ModelProto;
+use tqz_onnx::model::tensor_shape_proto::dimension;
+use tqz_onnx::model::{ModelProto, type_proto};
 use tqz_onnx::visit;
 
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
@@ -32,6 +33,7 @@ fn calibrated(source: &Source) -> Statistics {
         metric: Metric::Auto,
         seed: 5,
         images: 40,
+        first: 0,
     };
     let mut calibration = source.calibration(spec);
     for part in 0..2 {
@@ -140,6 +142,36 @@ fn more_bits_mean_less_distortion() {
         distortions.windows(2).all(|w| w[1] < 0.5 * w[0]),
         "{distortions:?}"
     );
+}
+
+/// A network whose exporter wrote the batch size down is calibrated in batches of that size, an incomplete last one included.
+#[test]
+fn a_network_of_fixed_batch_size_is_compressed_like_any_other() {
+    let mut fixed = model();
+    let input = &mut fixed.graph.as_mut().expect("graph").input[0];
+    let Some(type_proto::Value::TensorType(tensor)) =
+        input.r#type.as_mut().and_then(|t| t.value.as_mut())
+    else {
+        panic!("the input is a tensor");
+    };
+    tensor.shape.as_mut().expect("shape").dim[0].value = Some(dimension::Value::DimValue(3));
+    let source = Source::new(fixed, &EngineDevice::cpu()).expect("supported");
+    assert_eq!(source.network().fixed_batch(), Some(3));
+    let spec = CalibrationSpec {
+        metric: Metric::Auto,
+        seed: 5,
+        images: 10,
+        first: 0,
+    };
+    let mut calibration = source.calibration(spec);
+    calibration.add(&images(10, 1), &Silent).expect("runs");
+    let statistics = calibration.finish();
+    let (bytes, _) = tqz::compress(&source, &statistics, &at(4.0, TransformSpec::Auto), &Silent)
+        .expect("compressible");
+    let decoded = CompressedModel::decode(&bytes).expect("valid");
+    let network = Network::from_model(&decoded.to_model().expect("valid"), &EngineDevice::cpu())
+        .expect("runs");
+    assert_eq!(network.fixed_batch(), Some(3));
 }
 
 #[test]

@@ -7,19 +7,15 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 use tqz::{
-    CalibrationSpec, EncoderConfig, Metric, Progress, QuantizerSpec, RateTarget, Report, Source,
-    TransformSpec,
+    EncoderConfig, Progress, QuantizerSpec, RateTarget, Report, Source, Statistics, TransformSpec,
 };
-use tqz_data::DataSet;
 use tqz_engine::EngineDevice;
 
 use crate::Common;
+use crate::commands::calibrate::{Measurement, calibrate, read_statistics};
 use crate::data::{DataArgs, open};
 use crate::output::{Console, check_free, thousands, write_file};
 use crate::progress::Bars;
-
-/// Images per batch given to calibration.
-const BATCH: usize = 64;
 
 /// Arguments of `tqz compress`.
 #[derive(Debug, clap::Args)]
@@ -28,8 +24,11 @@ pub(crate) struct Args {
     #[arg(value_name = "M.onnx")]
     model: PathBuf,
     /// Card of the calibration images (no labels are used)
-    #[arg(long, value_name = "CARD")]
-    calib: PathBuf,
+    #[arg(long, value_name = "CARD", required_unless_present = "stats")]
+    calib: Option<PathBuf>,
+    /// Statistics written by `tqz calibrate`, instead of calibration images
+    #[arg(long, value_name = "STATS", conflicts_with_all = ["calib", "source", "images"])]
+    stats: Option<PathBuf>,
     #[command(flatten)]
     target: TargetArgs,
     /// File to write (default: the network's name with .tqz)
@@ -116,15 +115,18 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     config.check()?;
     let device = EngineDevice::from_name(&common.device)?;
     let source = Source::read(&args.model, &device)?;
-    let data = open(&args.calib, &args.from, common.seed)?;
     let bars = Bars::new(console);
-    let statistics = calibrate(&source, &data, common.seed, &bars).with_context(|| {
-        format!(
-            "calibrating {} with {}",
-            args.model.display(),
-            args.calib.display()
-        )
-    })?;
+    let statistics = statistics(args, &source, common.seed, &bars)?;
+    if statistics.images() < statistics.total {
+        console.note(
+            0,
+            &format!(
+                "warning: the statistics cover {} of the {} images of their set; merge the other shards",
+                statistics.images(),
+                statistics.total
+            ),
+        );
+    }
     let (bytes, report) = tqz::compress(&source, &statistics, &config, &bars)?;
     write_file(&output, &bytes, common.force)?;
     for warning in &report.warnings {
@@ -136,11 +138,38 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         weights: report.weights,
         bits_per_weight: report.bits_per_weight,
         original_bytes: std::fs::metadata(&args.model)?.len(),
-        calibration_images: statistics.images,
+        calibration_images: statistics.images(),
         seconds: start.elapsed().as_secs_f64(),
         report,
     };
     console.result(&outcome, || text(&outcome))
+}
+
+/// Statistics from a file or from images.
+fn statistics(
+    args: &Args,
+    source: &Source,
+    seed: u64,
+    progress: &dyn Progress,
+) -> anyhow::Result<Statistics> {
+    if let Some(path) = &args.stats {
+        return read_statistics(path);
+    }
+    let Some(card) = &args.calib else {
+        bail!("one of --calib and --stats is needed");
+    };
+    let data = open(card, &args.from, seed)?;
+    let asked = Measurement {
+        seed,
+        ..Measurement::default()
+    };
+    calibrate(source, &data, &asked, progress).with_context(|| {
+        format!(
+            "calibrating {} with {}",
+            args.model.display(),
+            card.display()
+        )
+    })
 }
 
 fn config(args: &Args) -> anyhow::Result<EncoderConfig> {
@@ -153,27 +182,6 @@ fn config(args: &Args) -> anyhow::Result<EncoderConfig> {
         },
         damping: None,
     })
-}
-
-/// Statistics of the network on a data set.
-pub(crate) fn calibrate(
-    source: &Source,
-    data: &DataSet,
-    seed: u64,
-    progress: &dyn Progress,
-) -> anyhow::Result<tqz::Statistics> {
-    let spec = CalibrationSpec {
-        metric: Metric::Auto,
-        seed,
-        images: data.len(),
-    };
-    let mut calibration = source.calibration(spec);
-    progress.begin("calibrating", data.len() as u64);
-    for batch in data.batches(BATCH) {
-        calibration.add(&batch?.input.into_dyn(), progress)?;
-    }
-    progress.finish();
-    Ok(calibration.finish())
 }
 
 fn text(outcome: &Outcome) -> String {

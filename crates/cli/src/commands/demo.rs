@@ -9,7 +9,7 @@ use tqz_data::{Card, DataSet, OpenOptions, Scores};
 use tqz_engine::{EngineDevice, Network};
 
 use crate::Common;
-use crate::commands::compress::calibrate;
+use crate::commands::calibrate::{Measurement, calibrate};
 use crate::commands::eval::score;
 use crate::output::{Console, check_free, table, thousands, write_file};
 use crate::page::{Curve, Point, demo_page};
@@ -78,7 +78,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     };
     let original = score(source.network(), None, &test, &bars)?;
     let original = row("full precision".to_owned(), MODEL.len() as u64, original);
-    let statistics = calibrate(&source, &calibration, common.seed, &bars)?;
+    let asked = Measurement {
+        seed: common.seed,
+        ..Measurement::default()
+    };
+    let statistics = calibrate(&source, &calibration, &asked, &bars)?;
     let mut compressed = Vec::new();
     for rate in RATES_BPW {
         let config = EncoderConfig::new(RateTarget::BitsPerWeight(rate));

@@ -1,10 +1,12 @@
 //! One file per subcommand: what was typed → library calls → a table or JSON. What several commands need is here.
 
+pub(crate) mod calibrate;
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod merge;
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@ use tqz_format::{
 use crate::config::QuantizerSpec;
 use crate::encoder::prepared::{PreparedLayer, Transformed};
 use crate::error::TqzError;
-use crate::linalg::{Block, UnitUpper, damped, product, solve_positive, unit_upper};
+use crate::linalg::{Block, ColumnFactor, damped, damped_blocks, product, solve_positive};
 use crate::quantize::{Outcome, Problem, StepFactors, quantize};
 
 /// Added to the diagonal of T̂AT̂ᵗ before S is solved for, as a fraction of its mean.
@@ -67,20 +67,25 @@ fn code_direct(
     quantizer: QuantizerSpec,
     c: f64,
 ) -> Result<CodedLayer, TqzError> {
-    let conditional = |factors: &[UnitUpper]| factors.iter().map(|f| f.d.clone()).collect();
     let (cols, rows): (Vec<Vec<f64>>, Vec<f64>) = if quantizer.feedback {
-        let rows: Vec<Vec<f64>> = conditional(&prepared.output);
-        (conditional(&prepared.input), rows.concat())
+        let cols = prepared.input.iter().map(ColumnFactor::d).collect();
+        (
+            cols,
+            prepared.output.iter().flat_map(|f| f.d.clone()).collect(),
+        )
     } else {
         (prepared.plain_input.clone(), prepared.plain_output.clone())
     };
-    let with_feedback =
-        |factors: &'_ [UnitUpper]| if quantizer.feedback { factors.len() } else { 0 };
+    let used = if quantizer.feedback {
+        prepared.input.len()
+    } else {
+        0
+    };
     let problem = Problem {
         coefficients: &prepared.weights,
         period: prepared.layer.period,
-        input: &prepared.input[..with_feedback(&prepared.input)],
-        output: &prepared.output[..with_feedback(&prepared.output)],
+        input: &prepared.input[..used],
+        output: &prepared.output[..used],
         row_sensitivity: &rows,
         col_sensitivity: &cols,
         c,
@@ -139,7 +144,7 @@ fn quantize_kernels(
 ) -> Result<Outcome, TqzError> {
     let feedback = usize::from(quantizer.feedback);
     let cols = if quantizer.feedback {
-        prepared.input[0].d.clone()
+        prepared.input[0].d()
     } else {
         prepared.plain_input[0].clone()
     };
@@ -163,9 +168,9 @@ fn code_basis(
     t: &Array2<f32>,
     (quantizer, c): (QuantizerSpec, f64),
 ) -> Result<Outcome, TqzError> {
-    let at = product(Block::whole(&transformed.a), Block::whole(t).t());
-    let p = product(Block::whole(t), Block::whole(&at));
-    let target = product(Block::whole(&prepared.weights), Block::whole(&at)).mapv(f64::from);
+    let ta = transformed.a.times(t);
+    let p = product(Block::whole(t), Block::whole(&ta).t());
+    let target = product(Block::whole(&prepared.weights), Block::whole(&ta).t()).mapv(f64::from);
     let target = target.t().as_standard_layout().into_owned();
     let solved =
         solve_positive(&damped(&p, REFIT_DAMPING), &target).map_err(|_| unsolvable(prepared))?;
@@ -174,14 +179,15 @@ fn code_basis(
         .mapv(|v| v as f32)
         .as_standard_layout()
         .into_owned();
-    let input = [unit_upper(&damped(&p, BASIS_DAMPING)).map_err(|_| unsolvable(prepared))?];
+    let p = damped_blocks(&[p], BASIS_DAMPING);
+    let input = [ColumnFactor::new(&p).map_err(|_| unsolvable(prepared))?];
     let problem = Problem {
         coefficients: &s,
         period: 1,
         input: &input,
         output: &prepared.output,
         row_sensitivity: &prepared.output[0].d,
-        col_sensitivity: &[input[0].d.clone()],
+        col_sensitivity: &[input[0].d()],
         c,
         lambda: quantizer.lambda,
     };
@@ -191,7 +197,7 @@ fn code_basis(
 /// `tr(Eᵗ·G·E·A)` with the damped statistics.
 fn closed_form(prepared: &PreparedLayer, transformed: &Transformed, error: &Array2<f32>) -> f64 {
     let n = &prepared.output[0];
-    let ea = product(Block::whole(error), Block::whole(&transformed.a));
+    let ea = transformed.a.times(error);
     let ne = product(Block::whole(&n.m).t(), Block::whole(error));
     let nea = product(Block::whole(&n.m).t(), Block::whole(&ea));
     let rows = ne.axis_iter(Axis(0)).zip(nea.axis_iter(Axis(0)));

@@ -29,6 +29,12 @@ pub fn compress(
     progress: &dyn Progress,
 ) -> Result<(Vec<u8>, Report), TqzError> {
     config.check()?;
+    if statistics.network != source.checksum() {
+        return Err(TqzError::Request(
+            "the statistics were measured with other weights; calibrate with this very network"
+                .to_owned(),
+        ));
+    }
     let prepared = prepare(source, statistics, config, progress)?;
     let weights = source.weight_count();
     let mut file = source.file_without_layers();
@@ -90,10 +96,11 @@ fn prepare(
         .layers()
         .par_iter()
         .map(|layer| {
-            let of_layer = statistics.layers.get(&layer.name).ok_or_else(|| {
+            let of_layer = statistics.layers.get(&layer.name);
+            let of_layer = of_layer.filter(|_| statistics.fits(layer)).ok_or_else(|| {
                 TqzError::layer(
                     &layer.name,
-                    "no statistics; calibrate with this very network",
+                    "no statistics of its shape; calibrate with this very network",
                 )
             })?;
             let prepared = PreparedLayer::new(layer, source.matrix(layer)?, of_layer, config);

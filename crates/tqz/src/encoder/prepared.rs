@@ -5,7 +5,9 @@ use ndarray::Array2;
 use crate::config::{Basis, Damping, EncoderConfig, TransformSpec};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
-use crate::linalg::{NumericalFailure, UnitUpper, damped, unit_upper};
+use crate::linalg::{
+    BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, damped, damped_blocks, unit_upper,
+};
 use crate::statistics::LayerStatistics;
 use crate::transform::{ColumnBasis, column_basis};
 
@@ -34,7 +36,7 @@ pub(crate) struct PreparedLayer {
     /// Its numbers as a matrix.
     pub(crate) weights: Array2<f32>,
     /// Factor of each group's damped A.
-    pub(crate) input: Vec<UnitUpper>,
+    pub(crate) input: Vec<ColumnFactor>,
     /// Factor of each group's damped G.
     pub(crate) output: Vec<UnitUpper>,
     /// Diagonals of the damped A and G of each group: sensitivities without feedback.
@@ -53,7 +55,7 @@ pub(crate) struct Transformed {
     /// Analysis and sensitivities.
     pub(crate) basis: ColumnBasis,
     /// Damped A, K × K.
-    pub(crate) a: Array2<f32>,
+    pub(crate) a: BlockDiagonal<f32>,
 }
 
 impl PreparedLayer {
@@ -124,16 +126,16 @@ fn factor(
         warning: None,
     };
     for group in &statistics.groups {
-        let a = damped(&group.input(), damping.input);
+        let a = damped_blocks(&group.input(), damping.input);
         let g = damped(&group.output(), damping.output);
-        prepared.plain_input.push(a.diag().to_vec());
+        prepared.plain_input.push(a.diagonal());
         prepared.plain_output.extend(g.diag().iter());
-        prepared.input.push(unit_upper(&a)?);
+        prepared.input.push(ColumnFactor::new(&a)?);
         prepared.output.push(unit_upper(&g)?);
         if let Some(kind) = basis {
             prepared.transformed = Some(Transformed {
                 basis: column_basis(kind, weights, &a, &g)?,
-                a: a.mapv(|v| v as f32),
+                a: a.to_single(),
             });
         }
     }

@@ -2,13 +2,15 @@
 //! distortion of an error E is `‖g^½ · NᵗEM · D^½‖²`: each level is chosen so that its own entry of `NᵗEM`, which holds what
 //! earlier columns and rows pushed into it, is small (OBQ/GPTQ on the input side, both sides as in YAQA).
 
+use std::ops::Range;
+
 use ndarray::{Array2, s};
 use tqz_format::dequantize::step;
 use tqz_format::entropy::COST_ONE_BIT;
 use tqz_format::limits::MAX_LEVEL;
 use tqz_format::{Counter, FormatError, LevelMatrix, LevelModel, MatrixSpec};
 
-use crate::linalg::{Accumulate, Block, UnitUpper, multiply};
+use crate::linalg::{Accumulate, Block, ColumnFactor, UnitUpper, multiply};
 use crate::quantize::{StepFactors, Steps};
 
 /// Columns per block: inside a block errors are pushed one column at a time, across blocks by matrix products.
@@ -23,7 +25,7 @@ pub(crate) struct Problem<'a> {
     /// Kernel positions per input channel.
     pub(crate) period: usize,
     /// Factor of each group's A: pushes errors along the columns. Empty: columns are independent.
-    pub(crate) input: &'a [UnitUpper],
+    pub(crate) input: &'a [ColumnFactor],
     /// Factor of each group's G: pushes errors down the rows. Empty: rows are independent.
     pub(crate) output: &'a [UnitUpper],
     /// Sensitivity of each row (conditional where `output` is given).
@@ -125,19 +127,24 @@ impl<'a> Pass<'a> {
     fn run(mut self, steps: &Steps) -> Result<Outcome, FormatError> {
         let (rows, cols) = self.problem.coefficients.dim();
         let mut carried = vec![0.0_f32; rows];
-        // Groups are small: their columns form one block.
-        let block = if self.problem.input.len() > 1 {
-            cols.max(1)
-        } else {
-            BLOCK
+        let blocks = match self.problem.input.first() {
+            Some(input) => input.ranges(),
+            None => std::iter::once(0..cols).collect(),
         };
-        for begin in (0..cols).step_by(block) {
-            let end = (begin + block).min(cols);
-            for j in begin..end {
-                self.column(j, &mut carried);
-                self.push_within(j, end);
+        for (index, range) in blocks.into_iter().enumerate() {
+            // Groups are small: their columns are handled as one.
+            let size = match self.problem.input.len() {
+                0 | 1 => BLOCK,
+                _ => range.len().max(1),
+            };
+            for begin in range.clone().step_by(size) {
+                let end = (begin + size).min(range.end);
+                for j in begin..end {
+                    self.column(j, &mut carried);
+                    self.push_within((index, range.start), j, end);
+                }
+                self.push_beyond((index, range.clone()), begin, end);
             }
-            self.push_beyond(begin, end);
         }
         Ok(Outcome {
             distortion: self.distortion,
@@ -222,14 +229,14 @@ impl<'a> Pass<'a> {
         self.model.code(&mut self.counter, &context, level)
     }
 
-    /// Pushes column j's errors into the columns up to `end`.
-    fn push_within(&mut self, j: usize, end: usize) {
+    /// Pushes column j's errors into the columns up to `end`, all in one block of A that starts at column `first`.
+    fn push_within(&mut self, (block, first): (usize, usize), j: usize, end: usize) {
         let group_rows = self.problem.group_rows();
         let errors = self.z.row(j);
         for (group, input) in self.problem.input.iter().enumerate() {
             let rows = s![group * group_rows..(group + 1) * group_rows];
             for to in j + 1..end {
-                let factor = input.m[(j, to)];
+                let factor = input.blocks[block].m[(j - first, to - first)];
                 let mut target = self.pushed.row_mut(to);
                 target
                     .slice_mut(rows)
@@ -238,15 +245,17 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Pushes a finished block's errors into all columns after it.
-    fn push_beyond(&mut self, begin: usize, end: usize) {
-        let (cols, rows) = self.w.dim();
-        if let ([input], true) = (self.problem.input, end < cols) {
-            let factors = Block::part(&input.m, begin..end, end..cols).t();
+    /// Pushes the errors of columns begin..end into all columns after them in the same block of A.
+    fn push_beyond(&mut self, (block, range): (usize, Range<usize>), begin: usize, end: usize) {
+        let rows = self.w.ncols();
+        if let ([input], true) = (self.problem.input, end < range.end) {
+            let first = range.start;
+            let local = (begin - first..end - first, end - first..range.end - first);
+            let factors = Block::part(&input.blocks[block].m, local.0, local.1).t();
             let errors = Block::part(&self.z, begin..end, 0..rows);
             multiply(
                 &mut self.pushed,
-                end..cols,
+                end..range.end,
                 Accumulate::Add,
                 (factors, errors),
                 1.0,
@@ -258,7 +267,7 @@ impl<'a> Pass<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::unit_upper;
+    use crate::linalg::{BlockDiagonal, unit_upper};
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 
@@ -272,6 +281,11 @@ mod tests {
         (w, moment(cols, a), moment(rows, g))
     }
 
+    fn factor(blocks: &[&Array2<f64>]) -> ColumnFactor {
+        let blocks = blocks.iter().map(|&b| b.clone()).collect();
+        ColumnFactor::new(&BlockDiagonal { blocks }).expect("definite")
+    }
+
     fn distortion(w: &Array2<f32>, matrix: &LevelMatrix, a: &Array2<f64>, g: &Array2<f64>) -> f64 {
         let values = Array2::from_shape_vec(w.dim(), matrix.values_f64()).expect("shape");
         let error = values - w.mapv(f64::from);
@@ -281,17 +295,14 @@ mod tests {
     #[test]
     fn distortion_reported_is_that_of_the_levels() {
         let (w, a, g) = case(24, 70);
-        let (input, output) = (
-            [unit_upper(&a).expect("definite")],
-            [unit_upper(&g).expect("definite")],
-        );
+        let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
         let problem = Problem {
             coefficients: &w,
             period: 7,
             input: &input,
             output: &output,
             row_sensitivity: &output[0].d,
-            col_sensitivity: &[input[0].d.clone()],
+            col_sensitivity: &[input[0].d()],
             c: 0.02,
             lambda: 0.12,
         };
@@ -307,12 +318,9 @@ mod tests {
     #[test]
     fn feedback_on_each_side_lowers_distortion_at_equal_steps() {
         let (w, a, g) = case(24, 70);
-        let (input, output) = (
-            [unit_upper(&a).expect("definite")],
-            [unit_upper(&g).expect("definite")],
-        );
+        let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
         let (rows, cols) = (vec![1.0; 24], [vec![1.0; 70]]);
-        let at = |input: &[UnitUpper], output: &[UnitUpper]| {
+        let at = |input: &[ColumnFactor], output: &[UnitUpper]| {
             let problem = Problem {
                 coefficients: &w,
                 period: 7,
@@ -334,12 +342,38 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_a_push_errors_as_the_whole_matrix_does() {
+        let (w, a, g) = case(10, 90);
+        let mut whole = a.clone();
+        whole.slice_mut(s![..40, 40..]).fill(0.0);
+        whole.slice_mut(s![40.., ..40]).fill(0.0);
+        let parts = [a.slice(s![..40, ..40]), a.slice(s![40.., 40..])].map(|p| p.to_owned());
+        let output = [unit_upper(&g).expect("definite")];
+        let levels = |input: &[ColumnFactor]| {
+            let problem = Problem {
+                coefficients: &w,
+                period: 9,
+                input,
+                output: &output,
+                row_sensitivity: &output[0].d,
+                col_sensitivity: &[input[0].d()],
+                c: 0.05,
+                lambda: 0.12,
+            };
+            let outcome = quantize(&problem, &problem.steps(StepFactors::Both));
+            outcome.expect("in range").matrix.to_row_major()
+        };
+        let [first, second] = &parts;
+        assert_eq!(
+            levels(&[factor(&[&whole])]),
+            levels(&[factor(&[first, second])])
+        );
+    }
+
+    #[test]
     fn groups_are_coded_as_if_they_were_alone() {
         let (w, a, g) = case(12, 18);
-        let factors = [
-            unit_upper(&a).expect("definite"),
-            unit_upper(&(&a * 3.0)).expect("definite"),
-        ];
+        let factors = [factor(&[&a]), factor(&[&(&a * 3.0)])];
         let halves: Vec<UnitUpper> = (0..2)
             .map(|_| unit_upper(&g.slice(s![..6, ..6]).to_owned()).expect("definite"))
             .collect();
@@ -350,7 +384,7 @@ mod tests {
             input: &factors,
             output: &halves,
             row_sensitivity: &rows,
-            col_sensitivity: &[factors[0].d.clone(), factors[1].d.clone()],
+            col_sensitivity: &[factors[0].d(), factors[1].d()],
             c: 0.05,
             lambda: 0.0,
         };

@@ -4,7 +4,9 @@
 use ndarray::Array2;
 
 use crate::config::Basis;
-use crate::linalg::{Block, NumericalFailure, cholesky_lower, product, symmetric_eigen};
+use crate::linalg::{
+    Block, BlockDiagonal, NumericalFailure, cholesky_lower, product, symmetric_eigen,
+};
 
 /// A column transform of one layer, rows of T in falling order of energy.
 #[derive(Debug, Clone)]
@@ -23,11 +25,11 @@ pub(crate) struct ColumnBasis {
 pub(crate) fn column_basis(
     basis: Basis,
     weights: &Array2<f32>,
-    a: &Array2<f64>,
+    a: &BlockDiagonal<f64>,
     g: &Array2<f64>,
 ) -> Result<ColumnBasis, NumericalFailure> {
     let w = weights.mapv(f64::from);
-    let wa = product(Block::whole(&w), Block::whole(a));
+    let wa = a.times(&w);
     let c = product(Block::whole(&wa), Block::whole(&w).t());
     match basis {
         Basis::Klt => klt(&w, &c, g),
@@ -72,6 +74,12 @@ mod tests {
         })
     }
 
+    fn whole(a: &Array2<f64>) -> BlockDiagonal<f64> {
+        BlockDiagonal {
+            blocks: vec![a.clone()],
+        }
+    }
+
     fn gram(rows: usize, cols: usize, seed: usize) -> Array2<f64> {
         let x = matrix(rows, cols, seed);
         let mut out = x.dot(&x.t());
@@ -86,7 +94,7 @@ mod tests {
             gram(10, 14, 2),
             gram(6, 9, 3),
         );
-        let basis = column_basis(Basis::Elt, &w, &a, &g).expect("definite");
+        let basis = column_basis(Basis::Elt, &w, &whole(&a), &g).expect("definite");
         let t = basis.t.mapv(f64::from);
         let energy = t.dot(&a).dot(&t.t());
         for r in 0..6 {
@@ -120,7 +128,7 @@ mod tests {
             Array2::eye(8),
             gram(5, 9, 5),
         );
-        let basis = column_basis(Basis::Klt, &w, &a, &g).expect("definite");
+        let basis = column_basis(Basis::Klt, &w, &whole(&a), &g).expect("definite");
         let energy = |m: &Array2<f32>| m.iter().map(|v| f64::from(v * v)).sum::<f64>();
         assert!((energy(&w) - energy(&basis.t)).abs() < 1e-4);
         let total: f64 = basis.row_sensitivity.iter().sum();

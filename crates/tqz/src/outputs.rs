@@ -1,0 +1,173 @@
+//! What a network's first output means, how far another network's is from it, and the gradient of that distance: the one
+//! notion of distortion that everything measured uses.
+
+use ndarray::{ArrayD, ArrayView1, Axis};
+
+/// What one image's output vector is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputKind {
+    /// Class scores before softmax: distance is the Kullback–Leibler divergence of the predictions.
+    Logits,
+    /// Class probabilities (the graph ends in Softmax): likewise.
+    Probabilities,
+    /// Anything else (an image): distance is the squared error, summed over the image.
+    Values,
+}
+
+/// Probabilities below this count as this much.
+const LEAST_PROBABILITY: f64 = 1e-9;
+/// How far from 1 the sum of probabilities may be.
+const SUM_TOLERANCE: f64 = 1e-3;
+
+impl OutputKind {
+    /// Decides by shape (N × C, or N × C × 1 × 1 is a classifier's) and numbers of a batch of outputs.
+    pub(crate) fn of(output: &ArrayD<f32>) -> Self {
+        let shape = output.shape();
+        let vectors = shape.len() >= 2 && shape[1] > 1 && shape[2..].iter().all(|&d| d == 1);
+        if !vectors {
+            return Self::Values;
+        }
+        let is_distribution = |row: ndarray::ArrayViewD<'_, f32>| {
+            let sum: f64 = row.iter().map(|&v| f64::from(v)).sum();
+            row.iter().all(|&v| v >= 0.0) && (sum - 1.0).abs() < SUM_TOLERANCE
+        };
+        if output.axis_iter(Axis(0)).all(is_distribution) {
+            Self::Probabilities
+        } else {
+            Self::Logits
+        }
+    }
+
+    /// Class probabilities of one image.
+    pub(crate) fn probabilities(self, output: ArrayView1<'_, f32>) -> Vec<f64> {
+        if self == Self::Probabilities {
+            return output
+                .iter()
+                .map(|&v| f64::from(v).max(LEAST_PROBABILITY))
+                .collect();
+        }
+        let peak = output.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let exps: Vec<f64> = output.iter().map(|&v| f64::from(v - peak).exp()).collect();
+        let total: f64 = exps.iter().sum();
+        exps.iter()
+            .map(|e| (e / total).max(LEAST_PROBABILITY))
+            .collect()
+    }
+
+    /// Distance of one image's output from the reference's, ≥ 0: nats, or squared error.
+    pub(crate) fn distance(
+        self,
+        reference: ArrayView1<'_, f32>,
+        output: ArrayView1<'_, f32>,
+    ) -> f64 {
+        if self == Self::Values {
+            let squares = reference
+                .iter()
+                .zip(output)
+                .map(|(r, o)| f64::from(o - r).powi(2));
+            return squares.sum();
+        }
+        let (p, q) = (self.probabilities(reference), self.probabilities(output));
+        p.iter()
+            .zip(&q)
+            .map(|(p, q)| p * (p / q).ln())
+            .sum::<f64>()
+            .max(0.0)
+    }
+
+    /// Gradient of [`Self::distance`] at `output`, times `weight`.
+    pub(crate) fn gradient(
+        self,
+        reference: ArrayView1<'_, f32>,
+        output: ArrayView1<'_, f32>,
+        weight: f64,
+    ) -> Vec<f32> {
+        if self == Self::Values {
+            let differences = reference.iter().zip(output).map(|(r, o)| f64::from(o - r));
+            return differences.map(|d| (2.0 * weight * d) as f32).collect();
+        }
+        let (p, q) = (self.probabilities(reference), self.probabilities(output));
+        let of = |(p, q): (&f64, &f64)| match self {
+            Self::Probabilities => -weight * p / q,
+            _ => weight * (q - p),
+        };
+        p.iter().zip(&q).map(of).map(|g| g as f32).collect()
+    }
+
+    /// A direction whose covariance is the Fisher matrix of the prediction, from standard normal noise ε: at logits
+    /// `√p∘ε − p·(√pᵗε)` (covariance `diag(p) − p·pᵗ`), at probabilities `ε/√p`. Unlike directions from drawn labels, which a
+    /// sure classifier almost never draws differently, here every image counts by what it is.
+    pub(crate) fn fisher_direction(
+        self,
+        output: ArrayView1<'_, f32>,
+        noise: ArrayView1<'_, f32>,
+    ) -> Vec<f32> {
+        let p = self.probabilities(output);
+        let noise = noise.iter().map(|&e| f64::from(e));
+        if self == Self::Probabilities {
+            return p
+                .iter()
+                .zip(noise)
+                .map(|(p, e)| (e / p.sqrt()) as f32)
+                .collect();
+        }
+        let drift: f64 = p.iter().zip(noise.clone()).map(|(p, e)| p.sqrt() * e).sum();
+        p.iter()
+            .zip(noise)
+            .map(|(p, e)| (p.sqrt() * e - p * drift) as f32)
+            .collect()
+    }
+}
+
+/// The images of a batch of outputs, each as one vector.
+pub(crate) fn rows(output: &ArrayD<f32>) -> impl Iterator<Item = ArrayView1<'_, f32>> {
+    let images = output.shape().first().copied().unwrap_or(0);
+    let size = output.len() / images.max(1);
+    let values = output.as_slice().unwrap_or(&[]);
+    values.chunks_exact(size.max(1)).map(ArrayView1::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array1, IxDyn};
+
+    #[test]
+    fn kinds_are_told_by_shape_and_numbers() {
+        let of = |shape: &[usize], values: Vec<f32>| {
+            OutputKind::of(&ArrayD::from_shape_vec(IxDyn(shape), values).expect("shape"))
+        };
+        assert_eq!(
+            of(&[2, 2], vec![0.25, 0.75, 1.0, 0.0]),
+            OutputKind::Probabilities
+        );
+        assert_eq!(of(&[1, 3, 1, 1], vec![0.25, 0.75, 1.0]), OutputKind::Logits);
+        assert_eq!(of(&[1, 1, 2, 2], vec![0.25; 4]), OutputKind::Values);
+    }
+
+    #[test]
+    fn gradients_are_slopes_of_the_distance() {
+        let reference = Array1::from(vec![0.2_f32, 0.5, 0.3]);
+        let output = Array1::from(vec![0.3_f32, 0.3, 0.4]);
+        for kind in [
+            OutputKind::Logits,
+            OutputKind::Probabilities,
+            OutputKind::Values,
+        ] {
+            let gradient = kind.gradient(reference.view(), output.view(), 1.0);
+            for k in 0..3 {
+                let at = |step: f32| {
+                    let mut moved = output.clone();
+                    moved[k] += step;
+                    kind.distance(reference.view(), moved.view())
+                };
+                let slope = (at(1e-3) - at(-1e-3)) / 2e-3;
+                assert!(
+                    (slope - f64::from(gradient[k])).abs() < 2e-3,
+                    "{kind:?} {slope} {gradient:?}"
+                );
+            }
+            assert!(kind.distance(output.view(), output.view()).abs() < 1e-9);
+        }
+    }
+}

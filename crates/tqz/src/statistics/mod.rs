@@ -1,0 +1,212 @@
+//! Second-order statistics of a network on calibration images (theory §7): the encoder's knowledge of what an error in a
+//! weight does to the output. Sums and counts, so that parts add up: over batches, over shards on many machines.
+
+mod file;
+mod moment;
+mod partial;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use ndarray::Array2;
+
+use crate::config::Metric;
+use crate::error::TqzError;
+use crate::layout::WeightLayer;
+
+pub(crate) use moment::Moment;
+pub(crate) use partial::{PartialGroup, partial_sums};
+
+/// Longest patch whose second moment A is kept whole. Longer ones (dense layers after a flattened feature map) get a
+/// block-diagonal A with equal blocks of whole input channels: memory per layer is then at most `INPUT_BLOCK · K` numbers.
+pub const INPUT_BLOCK: usize = 4608;
+
+/// Statistics of one weight tensor: one entry per group, or per channel for a depthwise layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerStatistics {
+    /// One for an ungrouped layer; one per group, or per row of a depthwise layer.
+    pub groups: Vec<GroupStatistics>,
+}
+
+/// Second moments of one group of a layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupStatistics {
+    /// Patches x of the layer's input, K elements, in blocks that cover them in order; counted per patch.
+    pub(crate) input: Vec<Moment>,
+    /// Gradients g at the layer's output, summed over positions; counted per image.
+    pub(crate) output: Moment,
+}
+
+impl LayerStatistics {
+    /// Empty sums for a weight tensor.
+    pub(crate) fn empty(layer: &WeightLayer) -> Self {
+        let rows = layer.rows / layer.groups.max(1);
+        let blocks = input_blocks(layer.cols, layer.period);
+        let group = || GroupStatistics {
+            input: blocks.iter().map(|b| Moment::new(b.len())).collect(),
+            output: Moment::new(rows),
+        };
+        Self {
+            groups: (0..layer.groups).map(|_| group()).collect(),
+        }
+    }
+
+    fn moments(&self) -> impl Iterator<Item = &Moment> {
+        self.groups.iter().flat_map(GroupStatistics::moments)
+    }
+}
+
+impl GroupStatistics {
+    /// A = E[x·xᵗ]: mean over images and positions, K × K; one matrix per block, in order.
+    pub fn input(&self) -> Vec<Array2<f32>> {
+        self.input.iter().map(Moment::mean).collect()
+    }
+
+    /// G = E[Σ_p J_pᵗJ_p]: summed over positions, mean over images, n × n.
+    pub fn output(&self) -> Array2<f32> {
+        self.output.mean()
+    }
+
+    /// Number of patches seen.
+    pub fn patches(&self) -> f64 {
+        self.input.first().map_or(0.0, Moment::count)
+    }
+
+    fn moments(&self) -> impl Iterator<Item = &Moment> {
+        self.input.iter().chain([&self.output])
+    }
+}
+
+/// The blocks into which the K elements of a patch are cut: one, or as few equal ones of whole input channels as keep each
+/// within [`INPUT_BLOCK`] (a channel with more kernel positions than that is cut anywhere).
+pub(crate) fn input_blocks(cols: usize, period: usize) -> Vec<Range<usize>> {
+    let unit = if period <= INPUT_BLOCK {
+        period.max(1)
+    } else {
+        1
+    };
+    let units = cols / unit;
+    let blocks = units.div_ceil((INPUT_BLOCK / unit).max(1)).max(1);
+    (0..blocks)
+        .map(|b| units * b / blocks * unit..units * (b + 1) / blocks * unit)
+        .collect()
+}
+
+/// Statistics of all weight tensors of a network, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    /// By name of the weight tensor.
+    pub layers: BTreeMap<String, LayerStatistics>,
+    /// Checksum of the network's weights: statistics hold for these alone.
+    pub network: u32,
+    /// Which distortion G measures; `Auto` was decided by the network's output.
+    pub metric: Metric,
+    /// Seed of the random directions.
+    pub seed: u64,
+    /// Ranges of images seen, of a set of `total`: ascending, apart.
+    pub seen: Vec<Range<u64>>,
+    /// Number of images in the whole set.
+    pub total: u64,
+}
+
+impl Statistics {
+    /// Number of images seen.
+    pub fn images(&self) -> u64 {
+        self.seen.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Adds up the statistics of shards of one set, in the order of their images whatever the order given: the same shards
+    /// give the same bits.
+    ///
+    /// # Errors
+    /// Nothing to merge; shards of other networks, sets, seeds or metrics; images that two shards have in common.
+    pub fn merge(mut parts: Vec<Self>) -> Result<Self, TqzError> {
+        parts.sort_by_key(|part| part.seen.first().map_or(0, |range| range.start));
+        let mut parts = parts.into_iter();
+        let mut merged = parts
+            .next()
+            .ok_or_else(|| TqzError::Request("there are no statistics to merge".to_owned()))?;
+        for part in parts {
+            merged.add(part)?;
+        }
+        Ok(merged)
+    }
+
+    fn add(&mut self, other: Self) -> Result<(), TqzError> {
+        let of = |s: &Self| (s.network, s.metric, s.seed, s.total);
+        if of(self) != of(&other) {
+            return Err(TqzError::Request(format!(
+                "statistics of another run: checksum of the network, metric, seed and images of the set are {:?} and {:?}",
+                of(self),
+                of(&other)
+            )));
+        }
+        let last = self.seen.last().map_or(0, |range| range.end);
+        if let Some(range) = other.seen.iter().find(|range| range.start < last) {
+            return Err(TqzError::Request(format!(
+                "images {} to {} are in more than one of the statistics",
+                range.start,
+                range.end.min(last)
+            )));
+        }
+        if !same_shape(self, &other) {
+            return Err(TqzError::Request(
+                "statistics of another network: their layers differ".to_owned(),
+            ));
+        }
+        for (mine, theirs) in self.layers.values_mut().zip(other.layers.values()) {
+            let groups = mine.groups.iter_mut().zip(&theirs.groups);
+            for (mine, theirs) in groups {
+                mine.output.add(&theirs.output);
+                let blocks = mine.input.iter_mut().zip(&theirs.input);
+                blocks.for_each(|(mine, theirs)| mine.add(theirs));
+            }
+        }
+        for range in other.seen {
+            match self.seen.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => self.seen.push(range),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether these are statistics of these weight tensors.
+    pub(crate) fn fits(&self, layer: &WeightLayer) -> bool {
+        let expected = LayerStatistics::empty(layer);
+        self.layers
+            .get(&layer.name)
+            .is_some_and(|found| orders(found).eq(orders(&expected)))
+    }
+}
+
+fn orders(layer: &LayerStatistics) -> impl Iterator<Item = usize> + '_ {
+    layer.moments().map(Moment::order)
+}
+
+fn same_shape(a: &Statistics, b: &Statistics) -> bool {
+    a.layers.keys().eq(b.layers.keys())
+        && a.layers
+            .values()
+            .zip(b.layers.values())
+            .all(|(a, b)| orders(a).eq(orders(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_patches_are_cut_into_equal_blocks_of_whole_channels() {
+        assert_eq!(input_blocks(4608, 9), vec![0..4608]);
+        assert_eq!(input_blocks(9216, 1), vec![0..4608, 4608..9216]);
+        let blocks = input_blocks(25088, 49);
+        assert!(
+            blocks
+                .iter()
+                .all(|b| b.len() <= INPUT_BLOCK && b.start % 49 == 0)
+        );
+        assert_eq!(blocks.iter().map(Range::len).sum::<usize>(), 25088);
+        assert_eq!(input_blocks(5000, 5000).len(), 2);
+    }
+}

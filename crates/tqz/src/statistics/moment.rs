@@ -1,0 +1,112 @@
+//! A sum of outer products with its count. Summands are single precision, the sum is double: with 29 bits to spare the sum
+//! of up to half a billion like summands is exact, so that it does not depend on how the images were spread over shards.
+
+use ndarray::Array2;
+
+/// Σ x·xᵗ of vectors of one length, as the packed lower triangle.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Moment {
+    order: usize,
+    /// Row r holds elements (r, 0) to (r, r), at r·(r + 1)/2.
+    sum: Vec<f64>,
+    count: f64,
+}
+
+impl Moment {
+    /// An empty sum for vectors of `order` elements.
+    pub(crate) fn new(order: usize) -> Self {
+        Self {
+            order,
+            sum: vec![0.0; packed(order)],
+            count: 0.0,
+        }
+    }
+
+    /// A sum read from a file; nothing if its length is not that of the order.
+    pub(crate) fn from_parts(order: usize, sum: Vec<f64>, count: f64) -> Option<Self> {
+        (sum.len() == packed(order)).then_some(Self { order, sum, count })
+    }
+
+    /// Length of the vectors.
+    pub(crate) fn order(&self) -> usize {
+        self.order
+    }
+
+    /// Number of vectors (or images) in the sum.
+    pub(crate) fn count(&self) -> f64 {
+        self.count
+    }
+
+    /// The packed lower triangle.
+    pub(crate) fn sum(&self) -> &[f64] {
+        &self.sum
+    }
+
+    /// Adds the lower triangle of a partial sum over `count` vectors.
+    pub(crate) fn add_lower(&mut self, partial: &Array2<f32>, count: f64) {
+        for (r, row) in partial.rows().into_iter().enumerate() {
+            let start = packed(r);
+            let sums = &mut self.sum[start..=start + r];
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        self.count += count;
+    }
+
+    /// Adds another sum of the same order.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sum
+            .iter_mut()
+            .zip(&other.sum)
+            .for_each(|(a, b)| *a += b);
+        self.count += other.count;
+    }
+
+    /// The mean as a full symmetric matrix; zeros before anything was added.
+    pub(crate) fn mean(&self) -> Array2<f32> {
+        let per = if self.count > 0.0 { self.count } else { 1.0 };
+        let mut out = Array2::zeros((self.order, self.order));
+        for r in 0..self.order {
+            let start = packed(r);
+            for c in 0..=r {
+                let value = (self.sum[start + c] / per) as f32;
+                out[(r, c)] = value;
+                out[(c, r)] = value;
+            }
+        }
+        out
+    }
+}
+
+/// Elements in the lower triangle of a matrix of this order.
+pub(crate) fn packed(order: usize) -> usize {
+    order * (order + 1) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_do_not_depend_on_how_they_are_split() {
+        let part = |k: usize| {
+            Array2::from_shape_fn((3, 3), |(r, c)| {
+                ((k * 7 + r * 3 + c * c) % 11) as f32 * 0.137
+            })
+        };
+        let sum = |range: std::ops::Range<usize>| {
+            let mut moment = Moment::new(3);
+            range.for_each(|k| moment.add_lower(&part(k), 2.0));
+            moment
+        };
+        let whole = sum(0..40);
+        let mut parts = sum(0..13);
+        parts.add(&sum(13..40));
+        assert_eq!(whole, parts);
+        let mean = whole.mean();
+        assert_eq!(mean[(0, 2)], mean[(2, 0)]);
+        let direct: f64 = (0..40).map(|k| f64::from(part(k)[(2, 1)])).sum();
+        assert!((f64::from(mean[(2, 1)]) - direct / 80.0).abs() < 1e-6);
+    }
+}
