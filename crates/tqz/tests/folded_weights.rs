@@ -97,6 +97,7 @@ fn a_kernel_behind_cast_reshape_and_transpose_is_compressed() {
         metric: Metric::Auto,
         seed: 1,
         images: 16,
+        first: 0,
     };
     let mut calibration = source.calibration(spec);
     calibration.add(&images(16), &Silent).expect("runs");
