@@ -38,18 +38,15 @@ pub(crate) fn search_step<T>(
     weights: u64,
     mut encode: impl FnMut(f64) -> Result<Trial<T>, TqzError>,
 ) -> Result<Found<T>, TqzError> {
-    let limit = match target {
-        RateTarget::Step(step) => {
-            let outcome = encode(step)?.outcome;
-            return Ok(Found {
-                step,
-                trials: 1,
-                outcome,
-            });
-        }
-        RateTarget::Bytes(bytes) => bytes,
-        RateTarget::BitsPerWeight(bits) => (bits * weights as f64 / 8.0) as u64,
-    };
+    if let RateTarget::Step(step) = target {
+        let outcome = encode(step)?.outcome;
+        return Ok(Found {
+            step,
+            trials: 1,
+            outcome,
+        });
+    }
+    let limit = target.limit(weights).unwrap_or(u64::MAX);
     Search::new(limit).run(&mut encode, weights)
 }
 

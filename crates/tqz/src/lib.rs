@@ -13,6 +13,7 @@ mod fold;
 mod inspect;
 mod layout;
 mod linalg;
+mod notes;
 mod outputs;
 mod progress;
 mod quantize;

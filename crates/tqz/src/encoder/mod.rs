@@ -9,13 +9,14 @@ use crate::allocate::{Trial, search_step};
 use crate::config::EncoderConfig;
 use crate::error::TqzError;
 use crate::inspect::{layer_reports, shares};
+use crate::notes::drop_dear_notes;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::source::Source;
 use crate::statistics::Statistics;
 
 use layer::{CodedLayer, code_layer};
-use prepared::PreparedLayer;
+use prepared::{PreparedLayer, unmeasured_sensitivity};
 
 /// Compresses a network: returns the bytes of the `.tqz` file and what was done.
 ///
@@ -38,6 +39,7 @@ pub fn compress(
     let prepared = prepare(source, statistics, config, progress)?;
     let weights = source.weight_count();
     let mut file = source.file_without_layers();
+    let shortened = drop_dear_notes(&mut file, config.target.limit(weights))?;
     let encode = |c: f64| {
         let coded = code_all(&prepared, config, c, progress)?;
         let sections = coded
@@ -71,7 +73,13 @@ pub fn compress(
         trials: found.trials,
         layers,
         shares: shares(&sizes),
-        warnings: source.warnings().iter().cloned().chain(warned).collect(),
+        warnings: source
+            .warnings()
+            .iter()
+            .cloned()
+            .chain(warned)
+            .chain(shortened)
+            .collect(),
     };
     Ok((bytes, report))
 }
@@ -92,6 +100,7 @@ fn prepare(
     progress: &dyn Progress,
 ) -> Result<Vec<PreparedLayer>, TqzError> {
     progress.begin("factoring statistics", source.layers().len() as u64);
+    let unmeasured = unmeasured_sensitivity(statistics);
     let prepared = source
         .layers()
         .par_iter()
@@ -103,7 +112,8 @@ fn prepare(
                     "no statistics of its shape; calibrate with this very network",
                 )
             })?;
-            let prepared = PreparedLayer::new(layer, source.matrix(layer)?, of_layer, config);
+            let prepared =
+                PreparedLayer::new(layer, source.matrix(layer)?, of_layer, config, unmeasured);
             progress.advance(1);
             prepared
         })
