@@ -1,4 +1,6 @@
-"""Conv and ConvTranspose."""
+"""Conv, ConvTranspose and ONNX Runtime's FusedConv."""
+
+from onnx import helper
 
 from .kit import Family
 
@@ -9,6 +11,7 @@ def add(family: Family):
     conv_auto_pad(family)
     transpose(family)
     transpose_sizes(family)
+    fused(family)
 
 
 def case(family, name, op, x, w, bias=None, held=(1, 2), **attributes):
@@ -106,3 +109,24 @@ def transpose_sizes(family):
          strides=[3, 2], output_shape=[8, 6], auto_pad="SAME_LOWER")
     case(family, "convtranspose_output_shape_larger", op, (1, 2, 3, 3), (2, 2, 3, 3), None,
          strides=[2, 2], output_shape=[8, 8])
+
+
+def fused(family):
+    """A convolution with a sum and an activation, as ONNX Runtime's optimizer writes it."""
+    domain = "com.microsoft"
+    for name, sum_too, extra in (
+            ("plain", False, {}), ("relu", False, {"activation": "Relu"}),
+            ("sum_relu", True, {"activation": "Relu"}), ("sum", True, {}),
+            ("sigmoid", False, {"activation": "Sigmoid"}), ("tanh", False, {"activation": "Tanh"}),
+            ("leakyrelu", False, {"activation": "LeakyRelu", "activation_params": [0.2]}),
+            ("hardsigmoid", False, {"activation": "HardSigmoid", "activation_params": [0.3, 0.4]}),
+            ("clip", False, {"activation": "Clip", "activation_params": [-0.5, 1.5]})):
+        draw = family.draw(f"fusedconv_{name}")
+        given = {"x": draw.spread(1, 2, 4, 3), "w": draw.spread(3, 2, 3, 3, low=-1, high=1),
+                 "b": draw.spread(3)}
+        if sum_too:
+            given["z"] = draw.spread(1, 3, 4, 3)
+        node = helper.make_node("FusedConv", list(given), ["y"], name="probe", domain=domain,
+                                pads=[1, 1, 1, 1], **extra)
+        family.graph(f"fusedconv_{name}", [node], given, ["y"], constant={"w", "b"},
+                     imports=[helper.make_opsetid(domain, 1)])

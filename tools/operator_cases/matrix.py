@@ -1,4 +1,4 @@
-"""Gemm and MatMul."""
+"""Gemm, MatMul and Einsum."""
 
 from .kit import Family, scalar
 
@@ -7,6 +7,7 @@ def add(family: Family):
     """All cases of the family."""
     gemm(family)
     matmul(family)
+    einsum(family)
 
 
 def gemm(family):
@@ -52,3 +53,21 @@ def matmul(family):
             family.node(name, "MatMul", [draw.spread(*a), draw.spread(*b)], held=held)
     draw = family.draw("matmul_left_constant")
     family.node("matmul_left_constant", "MatMul", [draw.spread(2, 3), draw.spread(3, 4)], held=(0,))
+
+
+def einsum(family):
+    """Products as attention and excitation blocks write them, with and without `...`."""
+    for number, (equation, *shapes) in enumerate((
+            ("bchw,bc->bchw", (2, 3, 2, 2), (2, 3)), ("nchw,dc->ndhw", (2, 3, 2, 2), (4, 3)),
+            ("bhqd,bhkd->bhqk", (2, 2, 3, 4), (2, 2, 5, 4)), ("bij,bjk->bik", (2, 2, 3), (2, 3, 2)),
+            ("ij,jk", (2, 3), (3, 4)), ("ij,jk->ki", (2, 3), (3, 4)), ("i,j->ij", (2,), (3,)),
+            ("i,i->", (3,), (3,)), ("ij->ji", (2, 3)), ("bij->b", (2, 2, 3)),
+            ("...ij,...jk->...ik", (2, 2, 3, 2), (2, 2, 2, 2)), ("...c,cd->...d", (2, 2, 3), (3, 4)),
+            ("b...->...b", (2, 3, 2)), ("ij,ik,kl->jl", (2, 3), (2, 2), (2, 3)),
+            (" n c t v , k v w -> n c t w ", (2, 2, 3, 2), (2, 2, 3)), ("ba", (2, 3)))):
+        draw = family.draw(f"einsum_{number}")
+        family.node(f"einsum_{number}", "Einsum", [draw.spread(*dims) for dims in shapes],
+                    equation=equation)
+    draw = family.draw("einsum_constant")
+    family.node("einsum_constant", "Einsum", [draw.spread(1, 3, 2, 2), draw.spread(4, 3)], held=(1,),
+                opset=12, equation="nchw,dc->ndhw")

@@ -1,5 +1,5 @@
-"""BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization, LRN and
-RMSNormalization."""
+"""BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization, LRN,
+MeanVarianceNormalization and RMSNormalization."""
 
 from .kit import Family
 
@@ -10,6 +10,7 @@ def add(family: Family):
     instance_and_group(family)
     layer(family)
     lrn(family)
+    mean_variance(family)
     root_mean_square(family)
 
 
@@ -32,6 +33,9 @@ def batch(family):
     for opset in (7, 9, 14, 15):
         case(f"batchnorm_opset_{opset}", (2, 3, 2, 2), opset=opset)
     case("batchnorm_opset_15_training_mode_0", (2, 3, 2, 2), opset=15, training_mode=0)
+    case("batchnorm_training", (2, 3, 2, 2), opset=15, training_mode=1, outputs=3)
+    case("batchnorm_training_weights", (1, 4, 9), opset=17, training_mode=1, momentum=1.0,
+         epsilon=1e-6, outputs=3)
     case("batchnorm_opset_8_spatial_1", (2, 3, 2, 2), opset=8, spatial=1)
 
 
@@ -85,6 +89,17 @@ def lrn(family):
                 bias=2.0)
     family.node("lrn_size_1", "LRN", [draw.spread(1, 3, 2, 2)], size=1, alpha=0.3)
     family.node("lrn_size_beyond_channels", "LRN", [draw.spread(1, 3, 2, 2)], size=9, alpha=0.7)
+
+
+def mean_variance(family):
+    """Over the batch and the positions, or over chosen axes."""
+    draw = family.draw("mvn")
+    x = draw.spread(2, 3, 2, 4)
+    family.node("mvn", "MeanVarianceNormalization", [x])
+    family.node("mvn_opset_9", "MeanVarianceNormalization", [x], opset=9)
+    family.node("mvn_positions", "MeanVarianceNormalization", [x], axes=[2, 3])
+    family.node("mvn_channels", "MeanVarianceNormalization", [x], axes=[-3])
+    family.node("mvn_all", "MeanVarianceNormalization", [draw.spread(3, 4)], axes=[0, 1])
 
 
 def root_mean_square(family):

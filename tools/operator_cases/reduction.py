@@ -1,8 +1,8 @@
-"""Reduce* over axes, ArgMax and ArgMin."""
+"""Reduce* over axes, ArgMax and ArgMin, CumSum."""
 
 import numpy as np
 
-from .kit import Family, i64
+from .kit import Family, i64, scalar
 
 SUMS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
         "ReduceSumSquare", "ReduceLogSumExp", "ReduceLogSum")
@@ -14,6 +14,7 @@ def add(family: Family):
         reduce(family, op)
     integers(family)
     arg(family)
+    cumulative(family)
 
 
 def reduce(family, op):
@@ -71,3 +72,16 @@ def arg(family):
         family.node(f"{name}_ties", op, [ties], axis=1)
         family.node(f"{name}_ties_last", op, [ties], axis=1, select_last_index=1)
         family.node(f"{name}_integers", op, [draw.ints(3, 4, dtype=np.int32)], axis=1)
+
+
+def cumulative(family):
+    """Running sums, from either end, with and without the element itself."""
+    draw = family.draw("cumsum")
+    x, axis = draw.spread(2, 3, 4), scalar(1, np.int64)
+    for exclusive in (0, 1):
+        for reverse in (0, 1):
+            family.node(f"cumsum_exclusive_{exclusive}_reverse_{reverse}", "CumSum", [x, axis],
+                        exclusive=exclusive, reverse=reverse)
+            family.node(f"cumsum_integers_exclusive_{exclusive}_reverse_{reverse}", "CumSum",
+                        [draw.ints(2, 3, 2), axis], exclusive=exclusive, reverse=reverse)
+    family.node("cumsum_last_axis_opset_11", "CumSum", [x, scalar(-1, np.int32)], opset=11)

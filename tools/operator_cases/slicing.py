@@ -100,6 +100,8 @@ def pad(family):
             opset = 19 if mode == "wrap" else 13
             family.node(f"pad_{mode}_rank_{rank}", "Pad", [draw.spread(*dims), i64(*pads)],
                         mode=mode, opset=opset)
+    family.node("pad_wrap_opset_18", "Pad", [draw.spread(1, 2, 3, 4), i64(0, 0, 1, 2, 0, 0, 2, 1)],
+                mode="wrap", opset=18)
     family.node("pad_reflect_whole_axis", "Pad", [draw.spread(1, 4), i64(0, 3, 0, 3)],
                 mode="reflect")
     family.node("pad_edge_large", "Pad", [draw.spread(2, 2), i64(0, 5, 0, 4)], mode="edge")

@@ -39,6 +39,38 @@ def conditions(family):
              "axis": i64(0)}
     family.graph("if_by_shape_of_a_constant", nodes, given, ["y"],
                  constant={"w", "zero", "one", "axis"})
+    run_time_conditions(family, yes, no)
+
+
+def run_time_conditions(family, yes, no):
+    """If with a condition that is known in a run: an input, or the shape of one."""
+    x = family.draw("if_run").spread(1, 4)
+    for value in (True, False):
+        node = helper.make_node("If", ["c"], ["y"], name="probe", then_branch=yes, else_branch=no)
+        family.graph(f"if_by_input_{str(value).lower()}", [node], {"x": x, "c": scalar(value, np.bool_)},
+                     ["y"])
+    squeeze = branch("squeeze", [helper.make_node("Squeeze", ["r", "axis"], ["s"])], "s")
+    keep = branch("keep", [helper.make_node("Identity", ["r"], ["k"])], "k")
+    for rows in (1, 3):
+        nodes = [
+            helper.make_node("Relu", ["x"], ["r"]),
+            helper.make_node("Shape", ["r"], ["dims"]),
+            helper.make_node("Gather", ["dims", "zero"], ["d0"]),
+            helper.make_node("Equal", ["d0", "one"], ["c"]),
+            helper.make_node("If", ["c"], ["z"], name="probe", then_branch=squeeze,
+                             else_branch=keep),
+            helper.make_node("Neg", ["z"], ["y"]),
+        ]
+        given = {"x": family.draw(f"if_shape_{rows}").spread(rows, 4),
+                 "zero": scalar(0, np.int64), "one": scalar(1, np.int64), "axis": i64(0)}
+        family.graph(f"if_by_shape_of_an_input_{rows}", nodes, given, ["y"],
+                     constant={"zero", "one", "axis"})
+    inner = branch("inner", [helper.make_node("If", ["c"], ["i"], then_branch=yes, else_branch=no)],
+                   "i")
+    node = helper.make_node("If", ["d"], ["y"], name="probe", then_branch=inner, else_branch=no)
+    for outer in (True, False):
+        family.graph(f"if_nested_{str(outer).lower()}", [node],
+                     {"x": x, "c": scalar(True, np.bool_), "d": scalar(outer, np.bool_)}, ["y"])
 
 
 def functions(family):

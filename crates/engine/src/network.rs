@@ -90,6 +90,26 @@ impl Network {
         &self.plan.batch_norms
     }
 
+    /// Weights that a layer would have if they were stored: constants that are computed from stored
+    /// tensors alone, by name, with their numbers.
+    ///
+    /// # Errors
+    /// [`EngineError::Argument`] for numbers that cannot be read from the device.
+    pub fn computed_weights(&self) -> Result<Vec<(String, ArrayD<f32>)>, EngineError> {
+        let mut weights = Vec::new();
+        for &slot in &self.plan.computed_weights {
+            let name = self.plan.names[slot].clone();
+            let Some(value @ Value::Real(_)) = self.constants[slot].clone() else {
+                continue;
+            };
+            let numbers = array(value).map_err(|fault| {
+                EngineError::Argument(format!("weight `{name}`: {}", fault.message))
+            })?;
+            weights.push((name, numbers));
+        }
+        Ok(weights)
+    }
+
     /// The device.
     pub fn device(&self) -> &EngineDevice {
         &self.device

@@ -73,6 +73,9 @@ pub(crate) fn plan(
         values.insert(*slot, value);
     }
     for next in &plan.run_steps {
+        if !runs(next, constants, &values)? {
+            continue;
+        }
         let operands = operands(next, constants, &mut values);
         let results = step(next, Inputs::new(operands, device, MAX_ELEMENTS))?;
         for (slot, value) in next.outputs.iter().zip(results) {
@@ -97,6 +100,27 @@ fn passed(watch: &mut dyn Watch, slot: Slot, value: Value) -> OpResult<Value> {
         return watch.pass(slot, value);
     }
     Ok(value)
+}
+
+/// Whether a step's guard, if it has one, lets it run.
+fn runs(
+    step: &Step,
+    constants: &Constants,
+    values: &BTreeMap<Slot, Value>,
+) -> Result<bool, EngineError> {
+    let Some(guard) = step.guard else {
+        return Ok(true);
+    };
+    let known = constants[guard.condition].as_ref();
+    let Some(condition) = known.or_else(|| values.get(&guard.condition)) else {
+        return Ok(false);
+    };
+    let number = condition
+        .clone()
+        .into_ints()
+        .and_then(|ints| ints.single())
+        .map_err(|fault| step.label.error(fault))?;
+    Ok((number != 0) == guard.wanted)
 }
 
 /// A step's operands; a value that is read for the last time is given away, so that it can be

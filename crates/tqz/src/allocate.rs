@@ -50,7 +50,7 @@ pub(crate) fn search_step<T>(
     hint: Hint,
     mut encode: impl FnMut(f64) -> Result<Trial<T>, TqzError>,
 ) -> Result<Found<T>, TqzError> {
-    let limit = match (target, limit_bytes(target, weights)) {
+    let limit = match (target, target.limit(weights)) {
         (_, Some(bytes)) => bytes.saturating_sub(hint.reserve_bytes),
         (RateTarget::Step(step), None) => {
             let outcome = encode(step)?.outcome;
@@ -64,15 +64,6 @@ pub(crate) fn search_step<T>(
     };
     let start = hint.step.map_or(START, f64::log2);
     Search::new(limit).run(&mut encode, weights, start)
-}
-
-/// Bytes of the largest file that meets the target; nothing if the target is not a size.
-pub(crate) fn limit_bytes(target: RateTarget, weights: u64) -> Option<u64> {
-    match target {
-        RateTarget::Step(_) => None,
-        RateTarget::Bytes(bytes) => Some(bytes),
-        RateTarget::BitsPerWeight(bits) => Some((bits * weights as f64 / 8.0) as u64),
-    }
 }
 
 /// A bracketing search on log2 c: sizes fall with c, at high rate by one bit per weight and octave.

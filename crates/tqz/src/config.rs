@@ -19,6 +19,17 @@ pub enum RateTarget {
     Step(f64),
 }
 
+impl RateTarget {
+    /// Bytes that a file of so many weights may have; none where the step is given.
+    pub(crate) fn limit(self, weights: u64) -> Option<u64> {
+        match self {
+            Self::BitsPerWeight(bits) => Some((bits * weights as f64 / 8.0) as u64),
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Step(_) => None,
+        }
+    }
+}
+
 /// Which bases a layer's weights may be quantized in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]

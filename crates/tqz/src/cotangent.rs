@@ -25,8 +25,8 @@ pub(crate) fn resolve(metric: Metric, outputs: &[ArrayD<f32>]) -> Metric {
     }
 }
 
-/// One direction per image for every output: the metric asked, `Auto` resolved by the output's shape. Only the first output
-/// carries a direction; the others' are zero.
+/// One direction per image for every output. The first output has the metric asked for, `Auto` resolved by its shape. Of a
+/// network with several outputs the others have noise in proportion to their own spread, so that all count alike.
 pub(crate) fn cotangents(
     outputs: &[ArrayD<f32>],
     metric: Metric,
@@ -34,26 +34,73 @@ pub(crate) fn cotangents(
 ) -> Vec<ArrayD<f32>> {
     let mut directions: Vec<ArrayD<f32>> =
         outputs.iter().map(|o| ArrayD::zeros(o.raw_dim())).collect();
-    let (Some(output), Some(direction)) = (outputs.first(), directions.first_mut()) else {
+    let images = outputs.iter().filter_map(|o| o.shape().first().copied());
+    let mut rngs: Vec<Pcg64> = (0..images.max().unwrap_or(1).max(1)).map(rng_of).collect();
+    for direction in &mut directions {
+        draw(direction, &mut rngs);
+    }
+    let (Some((output, others)), Some((direction, other_directions))) =
+        (outputs.split_first(), directions.split_first_mut())
+    else {
         return directions;
     };
     let fisher = resolve(metric, outputs) == Metric::Fisher;
+    if fisher {
+        shape_by_fisher(output, direction);
+    }
+    let unit = if fisher { 1.0 } else { size(output) };
+    for (output, direction) in others.iter().zip(other_directions) {
+        let factor = (unit / size(output)) as f32;
+        direction.mapv_inplace(|v| v * factor);
+    }
+    directions
+}
+
+/// Fills a direction with noise, each image's from its own generator.
+fn draw(direction: &mut ArrayD<f32>, rngs: &mut [Pcg64]) {
+    if direction.ndim() == 0 {
+        direction.mapv_inplace(|_| rngs.first_mut().map_or(0.0, normal));
+        return;
+    }
+    for (mut v, rng) in direction.axis_iter_mut(Axis(0)).zip(rngs) {
+        v.iter_mut().for_each(|v| *v = normal(rng));
+    }
+}
+
+/// Turns noise into directions whose covariance is the Fisher matrix of the predictions.
+fn shape_by_fisher(output: &ArrayD<f32>, direction: &mut ArrayD<f32>) {
     let kind = match OutputKind::of(output) {
         OutputKind::Values => OutputKind::Logits,
         kind => kind,
     };
-    for (image, mut v) in direction.axis_iter_mut(Axis(0)).enumerate() {
-        let mut rng = rng_of(image);
-        v.iter_mut().for_each(|v| *v = normal(&mut rng));
+    let mut shaped = Vec::with_capacity(output.len());
+    for (y, noise) in rows(output).zip(rows(direction)) {
+        shaped.extend(kind.fisher_direction(y, noise));
     }
-    if fisher {
-        let mut shaped = Vec::with_capacity(output.len());
-        for (y, noise) in rows(output).zip(rows(direction)) {
-            shaped.extend(kind.fisher_direction(y, noise));
-        }
-        direction.iter_mut().zip(shaped).for_each(|(v, s)| *v = s);
+    direction.iter_mut().zip(shaped).for_each(|(v, s)| *v = s);
+}
+
+/// Length of a typical change of an image's output: its spread times the root of its elements; 1 where it is always zero.
+fn size(output: &ArrayD<f32>) -> f64 {
+    let count = output.len().max(1) as f64;
+    let mean_of =
+        |f: &dyn Fn(f64) -> f64| output.iter().map(|&v| f(f64::from(v))).sum::<f64>() / count;
+    let power = mean_of(&|v| v * v);
+    let mean = mean_of(&|v| v);
+    let variance = (power - mean * mean).max(0.0);
+    // The rounding of a constant output is no spread.
+    let square = if variance > 1e-9 * power {
+        variance
+    } else {
+        power
+    };
+    let images = output.shape().first().copied().unwrap_or(1).max(1) as f64;
+    let size = (square * count / images).sqrt();
+    if size.is_finite() && size > 0.0 {
+        size
+    } else {
+        1.0
     }
-    directions
 }
 
 /// A standard normal number by Marsaglia's polar method.
@@ -106,5 +153,17 @@ mod tests {
         assert_eq!(a.index_axis(Axis(0), 1), b.index_axis(Axis(0), 0));
         let power = a.iter().map(|v| f64::from(v * v)).sum::<f64>() / a.len() as f64;
         assert!((power - 1.0).abs() < 0.05, "{power}");
+    }
+
+    #[test]
+    fn every_output_counts_in_proportion_to_its_spread() {
+        let y = ArrayD::from_shape_fn(IxDyn(&[2, 1, 40, 40]), |at| (at[2] as f32 * 0.7).sin());
+        let outputs = [y.clone(), y.mapv(|v| v * 0.01)];
+        let directions = cotangents(&outputs, Metric::Auto, &|i| image_rng(1, i));
+        let power = |v: &ArrayD<f32>| v.iter().map(|v| f64::from(v * v)).sum::<f64>();
+        let ratio = power(&directions[1]) / power(&directions[0]);
+        assert!((ratio - 1e4).abs() < 1e3, "{ratio}");
+        let alone = cotangents(&outputs[..1], Metric::Auto, &|i| image_rng(1, i));
+        assert_eq!(alone[0], directions[0]);
     }
 }

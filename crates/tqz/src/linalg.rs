@@ -139,10 +139,10 @@ pub(crate) fn mean_diagonal<T: Copy + Into<f64>>(matrix: &Array2<T>) -> f64 {
     matrix.diag().iter().map(|&v| v.into()).sum::<f64>() / n
 }
 
-/// `matrix + fraction · (mean diagonal) · I` in double precision, with a floor that keeps a zero matrix definite.
-pub(crate) fn damped(matrix: &Array2<f32>, fraction: f64) -> Array2<f64> {
+/// `matrix + fraction · (mean diagonal) · I` in double precision; `empty · I` for a zero matrix.
+pub(crate) fn damped(matrix: &Array2<f32>, fraction: f64, empty: f64) -> Array2<f64> {
     let mean = mean_diagonal(matrix);
-    let add = if mean > 0.0 { fraction * mean } else { 1.0 };
+    let add = if mean > 0.0 { fraction * mean } else { empty };
     let mut out = matrix.mapv(f64::from);
     out.diag_mut().mapv_inplace(|v| v + add);
     out
@@ -192,16 +192,21 @@ impl BlockDiagonal<f64> {
     }
 }
 
-/// [`damped`] for a block-diagonal matrix: one mean diagonal for all blocks.
-pub(crate) fn damped_blocks(blocks: &[Array2<f32>], fraction: f64) -> BlockDiagonal<f64> {
+/// Mean diagonal of a block-diagonal matrix.
+pub(crate) fn mean_diagonal_of_blocks(blocks: &[Array2<f32>]) -> f64 {
     let order: usize = blocks.iter().map(Array2::nrows).sum();
-    let trace: f64 = blocks
-        .iter()
-        .flat_map(|b| b.diag().to_vec())
-        .map(f64::from)
-        .sum();
-    let mean = trace / order.max(1) as f64;
-    let add = if mean > 0.0 { fraction * mean } else { 1.0 };
+    let diagonals = blocks.iter().flat_map(|b| b.diag().to_vec());
+    diagonals.map(f64::from).sum::<f64>() / order.max(1) as f64
+}
+
+/// [`damped`] for a block-diagonal matrix: one mean diagonal for all blocks.
+pub(crate) fn damped_blocks(
+    blocks: &[Array2<f32>],
+    fraction: f64,
+    empty: f64,
+) -> BlockDiagonal<f64> {
+    let mean = mean_diagonal_of_blocks(blocks);
+    let add = if mean > 0.0 { fraction * mean } else { empty };
     let damp = |block: &Array2<f32>| {
         let mut out = block.mapv(f64::from);
         out.diag_mut().mapv_inplace(|v| v + add);

@@ -13,6 +13,7 @@ use tqz_onnx::visit;
 use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::encoder::bits_per_weight;
 use crate::error::TqzError;
+use crate::fold::fold_weights;
 use crate::inspect::plain_report;
 use crate::layout::WeightLayer;
 use crate::repair::{Knob, knobs};
@@ -52,7 +53,10 @@ impl Source {
     /// # Errors
     /// As [`Source::read`].
     pub fn new(mut model: ModelProto, device: &EngineDevice) -> Result<Self, TqzError> {
-        let as_given = Network::from_model(&model, device)?;
+        let mut as_given = Network::from_model(&model, device)?;
+        if fold_weights(&mut model, &as_given)? {
+            as_given = Network::from_model(&model, device)?;
+        }
         let names = named_tensors(&model);
         canonical_batch_norms(&mut model, &as_given, &names)?;
         drop(as_given);

@@ -50,6 +50,7 @@ pub(crate) fn build(
         scope: &mut scope,
         opsets: &opsets,
         depth: 0,
+        guard: None,
     };
     builder.nodes(&graph.node, &mut place)?;
     let mut outputs = Vec::new();
@@ -194,6 +195,7 @@ impl Builder<'_> {
             layers: Vec::new(),
             layer_sites: Vec::new(),
             batch_norms: Vec::new(),
+            computed_weights: Vec::new(),
         };
         layers::list(&mut plan, &self.constants, &self.copies);
         (plan, self.constants)

@@ -1,21 +1,21 @@
-//! Walks nodes in order and expands what stands for other nodes: calls of local functions, and
-//! an If whose condition is constant.
+//! Walks nodes in order and expands what stands for other nodes: calls of local functions here, the
+//! branches of an If in `branch`.
 
-use tqz_onnx::model::{FunctionProto, GraphProto, NodeProto, ValueInfoProto};
+use tqz_onnx::model::{FunctionProto, NodeProto};
 
 use super::build::{Builder, Opsets, opsets};
 use super::scope::Scope;
-use super::{NodeLabel, Slot, functions, order};
-use crate::attributes::Attributes;
-use crate::error::{EngineError, OpResult, invalid, unsupported};
+use super::{Guard, NodeLabel, Slot, functions, fused, order};
+use crate::error::{EngineError, invalid, unsupported};
 use crate::limits::{MAX_FUNCTION_DEPTH, MAX_NODES};
-use crate::value::Value;
 
 /// Where a node stands: the names it sees, the versions its domains have, how deep it is nested.
 pub(super) struct Place<'s> {
     pub(super) scope: &'s mut Scope,
     pub(super) opsets: &'s Opsets,
     pub(super) depth: usize,
+    /// When the nodes here run, inside of a branch.
+    pub(super) guard: Option<Guard>,
 }
 
 impl<'a> Builder<'a> {
@@ -37,7 +37,8 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn node(
+    /// Adds one node, or what it stands for.
+    pub(super) fn node(
         &mut self,
         node: &NodeProto,
         index: usize,
@@ -64,8 +65,10 @@ impl<'a> Builder<'a> {
             self.call(&label, (function, node), &inputs, place)
         } else if domain.is_empty() && op == "If" {
             self.branch(&label, node, &inputs, place)
+        } else if fused::is_fused(domain, op) {
+            self.fused_conv(&label, node, index, place)
         } else {
-            self.step(label, node, inputs, place.scope)
+            self.step(label, node, inputs, place)
         }
     }
 
@@ -106,6 +109,7 @@ impl<'a> Builder<'a> {
             scope: &mut scope,
             opsets: &opsets,
             depth: place.depth + 1,
+            guard: place.guard,
         };
         self.nodes(&body, &mut inside)?;
         for (outside, inside) in node.output.iter().zip(&function.output) {
@@ -114,48 +118,8 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Expands the branch that a constant condition chooses.
-    fn branch(
-        &mut self,
-        label: &NodeLabel,
-        node: &NodeProto,
-        inputs: &[Option<Slot>],
-        place: &mut Place<'_>,
-    ) -> Result<(), EngineError> {
-        deeper(label, place.depth)?;
-        let condition = match inputs {
-            [Some(slot)] => self.constants[*slot].clone(),
-            _ => return Err(label.error(invalid("one condition is needed"))),
-        };
-        let Some(condition) = condition else {
-            return Err(label.error(unsupported(
-                "its condition depends on the network's input; constant conditions are supported",
-            )));
-        };
-        let graph = chosen(node, condition).map_err(|fault| label.error(fault))?;
-        place.scope.enter();
-        self.initializers(graph, place.scope)?;
-        let mut inside = Place {
-            scope: place.scope,
-            opsets: place.opsets,
-            depth: place.depth + 1,
-        };
-        self.nodes(&graph.node, &mut inside)?;
-        let result =
-            |output: &ValueInfoProto| place.scope.find(output.name.as_deref().unwrap_or_default());
-        let results: Vec<Option<Slot>> = graph.output.iter().map(result).collect();
-        place.scope.leave();
-        if results.len() < node.output.len() {
-            return Err(label.error(invalid("the branch has fewer outputs than the node")));
-        }
-        for (outside, slot) in node.output.iter().zip(results) {
-            self.bind_result(label, (outside, slot), place.scope)?;
-        }
-        Ok(())
-    }
-
     /// Gives a value that was made inside of a function or branch its name outside.
-    fn bind_result(
+    pub(super) fn bind_result(
         &mut self,
         label: &NodeLabel,
         (name, slot): (&str, Option<Slot>),
@@ -203,23 +167,13 @@ fn operands(
 }
 
 /// An error if nesting would go too deep.
-fn deeper(label: &NodeLabel, depth: usize) -> Result<(), EngineError> {
+pub(super) fn deeper(label: &NodeLabel, depth: usize) -> Result<(), EngineError> {
     if depth < MAX_FUNCTION_DEPTH {
         return Ok(());
     }
     Err(label.error(unsupported(format!(
         "functions and branches are nested deeper than {MAX_FUNCTION_DEPTH}"
     ))))
-}
-
-/// The branch of an If for this condition.
-fn chosen(node: &NodeProto, condition: Value) -> OpResult<&GraphProto> {
-    let name = match condition.into_ints()?.single()? {
-        0 => "else_branch",
-        _ => "then_branch",
-    };
-    let graph = Attributes::new(node)?.optional_graph(name)?;
-    graph.ok_or_else(|| invalid(format!("attribute `{name}` is missing")))
 }
 
 /// A node of a function's body without the operands that the call leaves out.

@@ -1,9 +1,9 @@
 //! Finds the layers with constant weights and the batch normalizations of a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Constants, LayerSite, Plan, Slot, Step};
-use crate::layer::{BatchNorm, Layer, LayerOp, Side};
+use crate::layer::{BatchNorm, Layer, LayerOp, LayerParts, Side};
 use crate::value::Value;
 
 /// Where a constant has its numbers from.
@@ -56,19 +56,41 @@ pub(super) fn list(plan: &mut Plan, constants: &Constants, copies: &BTreeMap<Slo
         .iter()
         .filter_map(|step| batch_norm(step, &sources))
         .collect();
+    let computed = steps.iter().filter_map(|step| computed(step, &sources));
+    let computed: BTreeSet<Slot> = computed.collect();
     (plan.layers, plan.layer_sites) = found.into_iter().unzip();
     plan.batch_norms = norms;
+    plan.computed_weights = computed.into_iter().collect();
 }
 
-fn layer(step: &Step, sources: &Sources) -> Option<(Layer, LayerSite)> {
-    let names = &sources.plan.names;
+/// What a step says of itself as a layer; steps that may not run are none.
+fn parts(step: &Step, sources: &Sources) -> Option<LayerParts> {
+    if step.guard.is_some() {
+        return None;
+    }
     let constant = |slot: Slot| sources.constants[slot].as_ref();
     let dims: Vec<Option<&[usize]>> = step
         .inputs
         .iter()
         .map(|slot| slot.and_then(constant).map(Value::dims))
         .collect();
-    let parts = step.operator.layer(&dims)?;
+    step.operator.layer(&dims)
+}
+
+/// The weight of a step that would be a layer if a stored tensor held its weight.
+fn computed(step: &Step, sources: &Sources) -> Option<Slot> {
+    let parts = parts(step, sources)?;
+    let slot = step.inputs.get(parts.weight).copied().flatten()?;
+    match sources.stored(slot) {
+        Some(copied) if !copied.transposed || transposed(parts.op).is_some() => None,
+        _ => Some(slot),
+    }
+}
+
+fn layer(step: &Step, sources: &Sources) -> Option<(Layer, LayerSite)> {
+    let names = &sources.plan.names;
+    let constant = |slot: Slot| sources.constants[slot].as_ref();
+    let parts = parts(step, sources)?;
     let operand = |index: usize| step.inputs.get(index).copied().flatten();
     let weight = sources.stored(operand(parts.weight)?)?;
     let op = if weight.transposed {

@@ -10,9 +10,11 @@ use crate::network::Port;
 use crate::ops::Operator;
 use crate::value::Value;
 
+mod branch;
 mod build;
 mod expand;
 mod functions;
+mod fused;
 mod layers;
 mod order;
 mod scope;
@@ -69,6 +71,15 @@ pub(crate) struct Step {
     pub(crate) outputs: Vec<Option<Slot>>,
     /// For each operand whether no later step, nor a later operand of this one, reads it.
     pub(crate) last_use: Vec<bool>,
+    /// For the steps of an If's branch: when they run.
+    pub(crate) guard: Option<Guard>,
+}
+
+/// The condition under which a step runs; where the condition itself was not computed it does not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guard {
+    pub(crate) condition: Slot,
+    pub(crate) wanted: bool,
 }
 
 /// Everything about a graph that does not change with its weights.
@@ -93,6 +104,8 @@ pub(crate) struct Plan {
     /// Place of each layer in `run_steps`, with its input's and output's slots.
     pub(crate) layer_sites: Vec<LayerSite>,
     pub(crate) batch_norms: Vec<BatchNorm>,
+    /// Constants that a layer has as its weight and that no stored tensor holds.
+    pub(crate) computed_weights: Vec<Slot>,
 }
 
 /// Where a layer sits in a plan.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tqz_onnx::model::NodeProto;
 
 use super::build::Builder;
+use super::expand::Place;
 use super::layers::Copied;
-use super::scope::Scope;
 use super::{NodeLabel, Slot, Step, functions};
 use crate::attributes::Attributes;
 use crate::error::{EngineError, OpResult, invalid, unsupported};
@@ -22,7 +22,7 @@ impl Builder<'_> {
         label: NodeLabel,
         node: &NodeProto,
         inputs: Vec<Option<Slot>>,
-        scope: &mut Scope,
+        place: &mut Place<'_>,
     ) -> Result<(), EngineError> {
         let operator = self
             .operator(&label, node, &inputs)
@@ -31,7 +31,7 @@ impl Builder<'_> {
         for name in &node.output {
             outputs.push(match name.as_str() {
                 "" => None,
-                name => Some(self.add_value(name, scope)?),
+                name => Some(self.add_value(name, place.scope)?),
             });
         }
         let constant = operator.is_pure()
@@ -45,12 +45,20 @@ impl Builder<'_> {
             last_use: vec![false; inputs.len()],
             inputs,
             outputs,
+            guard: place.guard,
         };
         if !constant {
             self.run_steps.push(step);
             return Ok(());
         }
-        self.fold(&step)?;
+        match self.fold(&step) {
+            // The branch may never be taken.
+            Err(_) if step.guard.is_some() => {
+                self.run_steps.push(step);
+                return Ok(());
+            }
+            folded => folded?,
+        }
         match step.label.op.as_str() {
             "Constant" => self.stored.extend(step.outputs.iter().flatten()),
             "Identity" => self.note_copy(&step, false),

@@ -37,6 +37,8 @@ use crate::value::Value;
 mod activation;
 pub(crate) mod axes;
 mod conv;
+mod cumulate;
+mod einsum;
 mod elementwise;
 mod linear;
 mod logic;
@@ -221,6 +223,8 @@ impl Registry {
         for family in [
             activation::register,
             conv::register,
+            cumulate::register,
+            einsum::register,
             elementwise::register,
             linear::register,
             logic::register,

@@ -1,5 +1,5 @@
 //! Normalizations: BatchNormalization (inference), InstanceNormalization, LayerNormalization,
-//! RMSNormalization, GroupNormalization, LRN.
+//! RMSNormalization, GroupNormalization, MeanVarianceNormalization, LRN.
 
 use burn::tensor::Tensor;
 
@@ -25,6 +25,7 @@ pub(super) fn register(registry: &mut Registry) {
     add("LayerNormalization", (2, 3), 3, 17, layer_norm);
     add("RMSNormalization", (2, 2), 1, 23, layer_norm);
     add("GroupNormalization", (3, 3), 1, 18, group_norm);
+    add("MeanVarianceNormalization", (1, 1), 1, 9, mean_variance);
     add("LRN", (1, 1), 1, 1, lrn);
 }
 
@@ -35,27 +36,28 @@ const EPSILON: f32 = 1e-5;
 #[derive(Debug)]
 struct BatchNormalization {
     epsilon: f32,
+    /// In training mode the input's own mean and variance count; this is the share of the stored ones
+    /// in the further outputs.
+    training: Option<f32>,
 }
 
 fn batch_norm(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
-    spec.attributes.ignore("momentum");
+    let momentum = spec.attributes.float("momentum", 0.9)?;
     if spec.opset < 9 && !spec.attributes.flag("spatial", true)? {
         return Err(unsupported(
             "statistics per activation (`spatial` 0); per channel is supported",
         ));
     }
-    if spec.opset >= 14 && spec.attributes.flag("training_mode", false)? {
-        return Err(unsupported(
-            "`training_mode` 1; stored statistics (0) are supported",
-        ));
-    }
-    if (1..5).any(|output| spec.has_output(output)) {
+    let training = spec.opset >= 14 && spec.attributes.flag("training_mode", false)?;
+    if !training && (1..5).any(|output| spec.has_output(output)) {
         return Err(unsupported(
             "the outputs of training; only the first output is supported",
         ));
     }
-    let epsilon = spec.attributes.float("epsilon", EPSILON)?;
-    Ok(Box::new(BatchNormalization { epsilon }))
+    Ok(Box::new(BatchNormalization {
+        epsilon: spec.attributes.float("epsilon", EPSILON)?,
+        training: training.then_some(momentum),
+    }))
 }
 
 impl Operator for BatchNormalization {
@@ -73,17 +75,45 @@ impl Operator for BatchNormalization {
             real.into_rank::<1>()
         };
         let (scale, bias, mean, var) = (parameter(1)?, parameter(2)?, parameter(3)?, parameter(4)?);
-        let factor = scale / var.add_scalar(self.epsilon).sqrt();
-        let offset = bias - mean * factor.clone();
-        let y = binary(Binary::Mul, x.clone(), per_channel(factor, x.rank())?)?;
-        Ok(vec![
-            binary(Binary::Add, y, per_channel(offset, x.rank())?)?.into(),
-        ])
+        let Some(momentum) = self.training else {
+            return Ok(vec![self.scaled(x, [scale, bias, mean, var])?.into()]);
+        };
+        let (own_mean, own_var) = channel_statistics(x.clone())?;
+        let mixed = |stored: Tensor<1>, own: &Tensor<1>| {
+            let sum = stored.mul_scalar(momentum) + own.clone().mul_scalar(1.0 - momentum);
+            Value::from(Real::from_tensor(sum))
+        };
+        let running = [mixed(mean, &own_mean), mixed(var, &own_var)];
+        let y = self.scaled(x, [scale, bias, own_mean, own_var])?;
+        Ok([Value::from(y)].into_iter().chain(running).collect())
     }
 
     fn batch_norm_epsilon(&self) -> Option<f32> {
-        Some(self.epsilon)
+        self.training.is_none().then_some(self.epsilon)
     }
+}
+
+impl BatchNormalization {
+    fn scaled(&self, x: Real, [scale, bias, mean, var]: [Tensor<1>; 4]) -> OpResult<Real> {
+        let factor = scale / var.add_scalar(self.epsilon).sqrt();
+        let offset = bias - mean * factor.clone();
+        let rank = x.rank();
+        let y = binary(Binary::Mul, x, per_channel(factor, rank)?)?;
+        binary(Binary::Add, y, per_channel(offset, rank)?)
+    }
+}
+
+/// Mean and variance of each channel over everything else.
+fn channel_statistics(x: Real) -> OpResult<(Tensor<1>, Tensor<1>)> {
+    let channels = channels(&x)?;
+    let mut order: Vec<usize> = (0..x.rank()).collect();
+    order.swap(0, 1);
+    let columns = x.len() / channels;
+    let x = x.permute(&order)?.into_shape([channels, columns])?;
+    let mean = x.clone().mean_dim(1);
+    let centred = x - mean.clone();
+    let var = (centred.clone() * centred).mean_dim(1);
+    Ok((mean.reshape([channels]), var.reshape([channels])))
 }
 
 /// Number of channels (axis 1) of an input [n, c, …] with elements.
@@ -262,6 +292,49 @@ impl Operator for LayerNormalization {
             results.push(Real::from_tensor(inverse).reshape(&shape)?.into());
         }
         Ok(results)
+    }
+}
+
+/// (x - mean) / deviation with the statistics over some axes. ONNX adds 1e-9 to the deviation; here
+/// its square is added to the variance, which keeps the gradient of constant inputs finite.
+#[derive(Debug)]
+struct MeanVariance {
+    axes: Vec<i64>,
+}
+
+fn mean_variance(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
+    let axes = spec.attributes.optional_ints("axes")?;
+    Ok(Box::new(MeanVariance {
+        axes: axes.unwrap_or_else(|| vec![0, 2, 3]),
+    }))
+}
+
+impl Operator for MeanVariance {
+    fn run(&self, mut inputs: Inputs) -> OpResult<Vec<Value>> {
+        let x = inputs.real(0)?;
+        let dims = x.dims().to_vec();
+        let inside = axes::axes(&self.axes, dims.len())?;
+        if x.len() == 0 || inside.is_empty() {
+            return Err(invalid(format!(
+                "an input of shape {dims:?} over the axes {:?}; at least one element and axis is legal",
+                self.axes
+            )));
+        }
+        let outside = (0..dims.len()).filter(|axis| !inside.contains(axis));
+        let order: Vec<usize> = outside.chain(inside.iter().copied()).collect();
+        let columns: usize = inside.iter().map(|&axis| dims[axis]).product();
+        let permuted = x.permute(&order)?;
+        let shape = permuted.dims().to_vec();
+        let rows = permuted.len() / columns;
+        let x = permuted.into_shape([rows, columns])?;
+        let centred = x.clone() - x.mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        let y = Real::from_tensor(centred / variance.add_scalar(1e-18).sqrt());
+        let mut back = vec![0; order.len()];
+        for (new, &old) in order.iter().enumerate() {
+            back[old] = new;
+        }
+        Ok(vec![y.reshape(&shape)?.permute(&back)?.into()])
     }
 }
 

@@ -172,14 +172,14 @@ fn code_basis(
     let p = product(Block::whole(t), Block::whole(&ta).t());
     let target = product(Block::whole(&prepared.weights), Block::whole(&ta).t()).mapv(f64::from);
     let target = target.t().as_standard_layout().into_owned();
-    let solved =
-        solve_positive(&damped(&p, REFIT_DAMPING), &target).map_err(|_| unsolvable(prepared))?;
+    let solved = solve_positive(&damped(&p, REFIT_DAMPING, 1.0), &target)
+        .map_err(|_| unsolvable(prepared))?;
     let s = solved
         .t()
         .mapv(|v| v as f32)
         .as_standard_layout()
         .into_owned();
-    let p = damped_blocks(&[p], BASIS_DAMPING);
+    let p = damped_blocks(&[p], BASIS_DAMPING, 1.0);
     let input = [ColumnFactor::new(&p).map_err(|_| unsolvable(prepared))?];
     let problem = Problem {
         coefficients: &s,

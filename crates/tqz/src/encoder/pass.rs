@@ -7,17 +7,20 @@ use rayon::prelude::*;
 use tqz_engine::Network;
 use tqz_format::{TqzFile, Vector};
 
-use crate::allocate::{Hint, Trial, limit_bytes, search_step};
+use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
 use crate::encoder::layer::{CodedLayer, code_layer};
-use crate::encoder::prepared::PreparedLayer;
+use crate::encoder::prepared::{PreparedLayer, unmeasured_sensitivity};
 use crate::error::TqzError;
+use crate::notes::drop_dear_notes;
 
 /// Prepared layers and what the file holds beside them.
 pub(crate) struct Pass<'a> {
     job: Job<'a>,
     prepared: Vec<PreparedLayer>,
     file: TqzFile,
+    /// What was left out of the graph, for the report.
+    shortened: Option<String>,
 }
 
 /// Everything coded at one step constant.
@@ -41,6 +44,7 @@ impl<'a> Pass<'a> {
         let layers = job.source.layers();
         job.progress
             .begin("factoring statistics", layers.len() as u64);
+        let unmeasured = unmeasured_sensitivity(job.statistics);
         let prepared = layers
             .par_iter()
             .map(|layer| {
@@ -54,17 +58,21 @@ impl<'a> Pass<'a> {
                         )
                     })?;
                 let weights = job.source.matrix(layer)?;
-                let prepared =
-                    PreparedLayer::new(layer, weights, found, (job.config, damping_factor));
+                let asked = (job.config, damping_factor);
+                let prepared = PreparedLayer::new(layer, weights, found, asked, unmeasured);
                 job.progress.advance(1);
                 prepared
             })
             .collect::<Result<_, _>>()?;
         job.progress.finish();
+        let mut file = job.source.file_without_layers();
+        let limit = job.config.target.limit(job.source.weight_count());
+        let shortened = drop_dear_notes(&mut file, limit)?;
         Ok(Self {
             job,
             prepared,
-            file: job.source.file_without_layers(),
+            file,
+            shortened,
         })
     }
 
@@ -93,17 +101,18 @@ impl<'a> Pass<'a> {
 
     /// What had to be worked around.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.prepared.iter().filter_map(|p| {
+        let of_layers = self.prepared.iter().filter_map(|p| {
             let warning = p.warning.as_ref()?;
             Some(format!("layer {}: {warning}", p.layer.name))
-        })
+        });
+        of_layers.chain(self.shortened.clone())
     }
 
     /// Whether the file is within the target.
     pub(crate) fn fits(&self, coded: &Coded) -> bool {
         let weights = self.job.source.weight_count();
-        limit_bytes(self.job.config.target, weights)
-            .is_none_or(|limit| coded.bytes.len() as u64 <= limit)
+        let limit = self.job.config.target.limit(weights);
+        limit.is_none_or(|limit| coded.bytes.len() as u64 <= limit)
     }
 
     /// Finds the step constant that meets the target.

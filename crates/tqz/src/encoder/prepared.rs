@@ -6,9 +6,10 @@ use crate::config::{Basis, Damping, EncoderConfig, TransformSpec};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{
-    BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, damped, damped_blocks, unit_upper,
+    BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, damped, damped_blocks, mean_diagonal,
+    mean_diagonal_of_blocks, unit_upper,
 };
-use crate::statistics::LayerStatistics;
+use crate::statistics::{GroupStatistics, LayerStatistics, Statistics};
 use crate::transform::{ColumnBasis, column_basis};
 
 /// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
@@ -27,6 +28,32 @@ const TRANSFORM_DAMPING: Damping = Damping {
 const DEPTHWISE_DAMPING: f64 = 0.03;
 /// How often damping is multiplied by ten before a layer's statistics are given up.
 const ATTEMPTS: usize = 4;
+
+/// Share of the network's typical sensitivity that weights get whose statistics are zero: they may be dead, or the gradient
+/// did not reach them (behind a rounding, say), so that they must not be lost.
+const UNMEASURED: f64 = 0.01;
+
+/// The sensitivity to assume where nothing was measured: a share of the geometric mean over the layers.
+pub(crate) fn unmeasured_sensitivity(statistics: &Statistics) -> f64 {
+    let of_group = |group: &GroupStatistics| {
+        mean_diagonal_of_blocks(&group.input()) * mean_diagonal(&group.output())
+    };
+    let logs: Vec<f64> = statistics
+        .layers
+        .values()
+        .map(|layer| {
+            let sum: f64 = layer.groups.iter().map(of_group).sum();
+            sum / layer.groups.len().max(1) as f64
+        })
+        .filter(|mean| *mean > 0.0 && mean.is_finite())
+        .map(f64::ln)
+        .collect();
+    if logs.is_empty() {
+        return 1.0;
+    }
+    let typical = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+    (UNMEASURED * typical).clamp(1e-25, 1e25)
+}
 
 /// A layer ready to be coded at any step size.
 #[derive(Debug, Clone)]
@@ -59,7 +86,8 @@ pub(crate) struct Transformed {
 }
 
 impl PreparedLayer {
-    /// Factors the statistics of one layer, damped by the standard times a factor, with more where that is needed.
+    /// Factors the statistics of one layer, damped by the standard times a factor, with more where that is needed; `unmeasured`
+    /// is the sensitivity of weights whose statistics are zero.
     ///
     /// # Errors
     /// Statistics that stay singular or are not finite.
@@ -68,6 +96,7 @@ impl PreparedLayer {
         weights: Array2<f32>,
         statistics: &LayerStatistics,
         (config, factor_of_damping): (&EncoderConfig, f64),
+        unmeasured: f64,
     ) -> Result<Self, TqzError> {
         let basis = wanted_basis(layer, config.transform);
         let mut damping = standard_damping(layer, basis);
@@ -77,7 +106,9 @@ impl PreparedLayer {
             damping = asked;
         }
         for attempt in 0..ATTEMPTS {
-            if let Ok(mut prepared) = factor(layer, &weights, statistics, (basis, damping)) {
+            if let Ok(mut prepared) =
+                factor(layer, &weights, statistics, (basis, damping), unmeasured)
+            {
                 if attempt > 0 {
                     let told = format!(
                         "statistics near singular: damping raised to {:.0e}",
@@ -124,6 +155,7 @@ fn factor(
     weights: &Array2<f32>,
     statistics: &LayerStatistics,
     (basis, damping): (Option<Basis>, Damping),
+    unmeasured: f64,
 ) -> Result<PreparedLayer, NumericalFailure> {
     let mut prepared = PreparedLayer {
         layer: layer.clone(),
@@ -136,8 +168,20 @@ fn factor(
         warning: None,
     };
     for group in &statistics.groups {
-        let a = damped_blocks(&group.input(), damping.input);
-        let g = damped(&group.output(), damping.output);
+        let (a, g) = (group.input(), group.output());
+        let [mean_a, mean_g] = [mean_diagonal_of_blocks(&a), mean_diagonal(&g)];
+        let empty_g = if mean_a > 0.0 {
+            unmeasured / mean_a
+        } else {
+            unmeasured
+        };
+        let empty_a = if mean_g > 0.0 {
+            unmeasured / mean_g
+        } else {
+            1.0
+        };
+        let a = damped_blocks(&a, damping.input, empty_a);
+        let g = damped(&g, damping.output, empty_g);
         prepared.plain_input.push(a.diagonal());
         prepared.plain_output.extend(g.diag().iter());
         prepared.input.push(ColumnFactor::new(&a)?);

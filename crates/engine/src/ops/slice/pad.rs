@@ -44,8 +44,9 @@ struct Pad {
 }
 
 fn pad(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
+    // ONNX has `wrap` since opset 19; exporters write it, and ONNX Runtime takes it, in opset 18 already.
     let words: &[&str] = match spec.opset {
-        19.. => &["constant", "reflect", "edge", "wrap"],
+        18.. => &["constant", "reflect", "edge", "wrap"],
         _ => &["constant", "reflect", "edge"],
     };
     let mode = match spec.attributes.choice("mode", "constant", words)? {
