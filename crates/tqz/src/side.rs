@@ -22,10 +22,10 @@ pub(crate) enum Role {
     Other,
 }
 
-/// Significant bits of the largest value of a vector.
-const PEAK_BITS: i32 = 16;
-/// Significant bits of a vector's root mean square, where single values stand out.
-const RMS_BITS: i32 = 13;
+/// Significant bits of the largest value of a vector where nothing was measured.
+pub(crate) const PEAK_BITS: i32 = 16;
+/// So many fewer has a vector's root mean square at least, where single values stand out.
+const RMS_LESS: i32 = 3;
 /// Levels the format can hold.
 const MAX_LEVEL: f64 = (1_u32 << 24) as f64;
 
@@ -130,15 +130,17 @@ pub(crate) fn code_side_values(
         return Ok(None);
     }
     let values = tensor.to_f32()?;
-    Ok(quantize_vector(&values).map(|(log2_step, levels)| Vector {
-        site: site as u32,
-        log2_step,
-        levels,
-    }))
+    Ok(
+        quantize_vector(&values, PEAK_BITS).map(|(log2_step, levels)| Vector {
+            site: site as u32,
+            log2_step,
+            levels,
+        }),
+    )
 }
 
-/// Levels and step of a vector; nothing if its range is too wide for them.
-pub(crate) fn quantize_vector(values: &[f32]) -> Option<(i32, Vec<i32>)> {
+/// Levels and step of a vector whose largest value gets so many significant bits; nothing if its range is too wide for them.
+pub(crate) fn quantize_vector(values: &[f32], peak_bits: i32) -> Option<(i32, Vec<i32>)> {
     if values.is_empty() || values.iter().any(|v| !v.is_finite()) {
         return None;
     }
@@ -150,8 +152,8 @@ pub(crate) fn quantize_vector(values: &[f32]) -> Option<(i32, Vec<i32>)> {
     }
     let power = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64;
     let exponent = |v: f64| v.log2().floor() as i32;
-    let log2_step = (exponent(peak) + 1 - PEAK_BITS)
-        .min(exponent(power.sqrt()) + 1 - RMS_BITS)
+    let log2_step = (exponent(peak) + 1 - peak_bits)
+        .min(exponent(power.sqrt()) + 1 + RMS_LESS - peak_bits)
         .clamp(-140, 120);
     let step = f64::from(log2_step).exp2();
     let levels: Vec<f64> = values
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn the_largest_value_keeps_sixteen_bits() {
         let values = [0.7_f32, -0.31, 0.002];
-        let (log2_step, levels) = quantize_vector(&values).expect("finite");
+        let (log2_step, levels) = quantize_vector(&values, PEAK_BITS).expect("finite");
         let step = f64::from(log2_step).exp2();
         for (v, l) in values.iter().zip(&levels) {
             assert!((f64::from(*v) - f64::from(*l) * step).abs() <= 0.7 / 65536.0);
@@ -186,14 +188,14 @@ mod tests {
         let mut values = vec![0.5_f32; 400];
         values[3] = 60.0;
         values[4] = 0.25;
-        let (log2_step, _) = quantize_vector(&values).expect("finite");
+        let (log2_step, _) = quantize_vector(&values, PEAK_BITS).expect("finite");
         assert!(log2_step <= -10, "{log2_step}");
     }
 
     #[test]
     fn ones_and_zeros_cost_one_level_each() {
-        assert_eq!(quantize_vector(&[1.0; 5]), Some((0, vec![1; 5])));
-        assert_eq!(quantize_vector(&[0.0; 3]), Some((0, vec![0; 3])));
-        assert_eq!(quantize_vector(&[f32::NAN]), None);
+        assert_eq!(quantize_vector(&[1.0; 5], 8), Some((0, vec![1; 5])));
+        assert_eq!(quantize_vector(&[0.0; 3], 8), Some((0, vec![0; 3])));
+        assert_eq!(quantize_vector(&[f32::NAN], 8), None);
     }
 }

@@ -103,7 +103,7 @@ fn a_kernel_behind_cast_reshape_and_transpose_is_compressed() {
     calibration.add(&images(16), &Silent).expect("runs");
     let config = EncoderConfig::new(RateTarget::BitsPerWeight(6.0));
     let (bytes, _) =
-        compress(&source, &calibration.finish(), &config, &Silent).expect("compressible");
+        compress(&source, &calibration.finish(), None, &config, &Silent).expect("compressible");
     let restored = CompressedModel::decode(&bytes)
         .and_then(|file| file.to_model())
         .expect("decodes");

@@ -1,14 +1,20 @@
 //! Damping chosen by measured distortion: the closed form rewards too little damping (theory §9), so a few factors of the
-//! standard are tried at the size asked for, each file is decoded and run on images kept back, and the best one is taken.
+//! standard are tried at the size asked for, each file is decoded and run on images kept back, and the best one is taken. Then
+//! the precision of side values, the coarsest that does no harm.
+
+use ndarray::ArrayD;
+use tqz_engine::Network;
 
 use crate::allocate::Hint;
 use crate::config::{Effort, RateTarget};
 use crate::encoder::Job;
-use crate::encoder::finish::matched;
+use crate::encoder::finish::matched_sides;
 use crate::encoder::pass::{Pass, quantized_network};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::Images;
+use crate::repair::SideValues;
+use crate::side::{PEAK_BITS, quantize_vector};
 
 /// Factors between neighbouring candidates, by effort.
 const STRIDE_BALANCED: f64 = 3.0;
@@ -16,37 +22,84 @@ const STRIDE_BEST: f64 = 1.8;
 /// Candidates in one direction at most.
 const REACH: i32 = 5;
 
+/// Significant bits of side values tried, falling, until one costs more than [`HARMLESS`] of the distance.
+const SIDE_BITS: [i32; 6] = [16, 12, 10, 9, 8, 7];
+/// Distance, relative to that with 16 bits, up to which fewer bits of side values are harmless.
+const HARMLESS: f64 = 1.01;
+
 /// What was found best.
-#[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice {
     /// Factor of the standard damping.
     pub(crate) damping_factor: f64,
     /// Step constant at which the target was met with it.
-    pub(crate) step: Option<f64>,
+    pub(crate) step: f64,
+    /// Significant bits of side values.
+    pub(crate) side_bits: i32,
+    /// Side values matched to the levels found there.
+    pub(crate) sides: SideValues,
 }
 
-/// Walks from the standard damping in the direction in which measured distortion falls, until it rises.
+/// One candidate, coded and run.
+struct Candidate {
+    factor: f64,
+    step: f64,
+    network: Network,
+    sides: SideValues,
+    distance: f64,
+}
+
+/// Chooses the damping, then the precision of side values.
 ///
 /// # Errors
 /// As coding and running the network.
-pub(crate) fn choose_damping(
+pub(crate) fn choose(
     job: Job<'_>,
     images: &Images,
     yardstick: &Yardstick<'_>,
 ) -> Result<Choice, TqzError> {
-    let given = job.config.damping.is_some() || matches!(job.config.target, RateTarget::Step(_));
-    let mut best = Choice {
-        damping_factor: 1.0,
-        step: None,
+    let best = best_damping(job, images, yardstick)?;
+    let measure = |bits: i32| -> Result<f64, TqzError> {
+        let rounded = rounded(&best.sides, bits);
+        Ok(yardstick
+            .measure(&best.network.with_weights(&rounded)?)?
+            .distance)
     };
-    if given {
-        return Ok(best);
+    let mut side_bits = PEAK_BITS;
+    for bits in SIDE_BITS {
+        if measure(bits)? > HARMLESS * best.distance {
+            break;
+        }
+        side_bits = bits;
     }
-    let stride = match job.config.effort {
-        Effort::Best => STRIDE_BEST,
-        _ => STRIDE_BALANCED,
+    Ok(Choice {
+        damping_factor: best.factor,
+        step: best.step,
+        side_bits,
+        sides: best.sides,
+    })
+}
+
+/// Side values as they are after quantization with so many bits.
+fn rounded(sides: &SideValues, bits: i32) -> SideValues {
+    let round = |(name, value): (&String, &ArrayD<f32>)| {
+        let mut value = value.clone();
+        if let Some((log2_step, levels)) = value.as_slice().and_then(|v| quantize_vector(v, bits)) {
+            let step = f64::from(log2_step).exp2();
+            let rounded = levels.iter().map(|l| (f64::from(*l) * step) as f32);
+            value.iter_mut().zip(rounded).for_each(|(to, v)| *to = v);
+        }
+        (name.clone(), value)
     };
-    let measured = |factor: f64, step: Option<f64>| -> Result<(f64, f64), TqzError> {
+    sides.iter().map(round).collect()
+}
+
+/// Walks from the standard damping in the direction in which measured distortion falls, until it rises.
+fn best_damping(
+    job: Job<'_>,
+    images: &Images,
+    yardstick: &Yardstick<'_>,
+) -> Result<Candidate, TqzError> {
+    let candidate = |factor: f64, step: Option<f64>| -> Result<Candidate, TqzError> {
         let pass = Pass::new(job, factor)?;
         let hint = Hint {
             step,
@@ -54,27 +107,32 @@ pub(crate) fn choose_damping(
         };
         let coded = pass.search(hint)?;
         let network = quantized_network(job, &coded.layers)?;
-        let sides = matched(job, &network, images)?;
-        let distance = yardstick.measure(&network.with_weights(&sides)?)?.distance;
-        Ok((distance, coded.step))
+        let (sides, distance) = matched_sides(job, &network, (images, yardstick))?;
+        Ok(Candidate {
+            factor,
+            step: coded.step,
+            network,
+            sides,
+            distance,
+        })
     };
-    let (mut least, step) = measured(1.0, None)?;
-    best.step = Some(step);
+    let mut best = candidate(1.0, None)?;
+    if job.config.damping.is_some() || matches!(job.config.target, RateTarget::Step(_)) {
+        return Ok(best);
+    }
+    let stride = match job.config.effort {
+        Effort::Best => STRIDE_BEST,
+        _ => STRIDE_BALANCED,
+    };
     for direction in [-1, 1] {
-        let mut improved = false;
         for exponent in 1..=REACH {
-            let factor = stride.powi(direction * exponent);
-            let (distance, step) = measured(factor, best.step)?;
-            if distance >= least {
+            let next = candidate(stride.powi(direction * exponent), Some(best.step))?;
+            if next.distance >= best.distance {
                 break;
             }
-            (least, improved) = (distance, true);
-            best = Choice {
-                damping_factor: factor,
-                step: Some(step),
-            };
+            best = next;
         }
-        if improved {
+        if best.factor != 1.0 {
             break;
         }
     }

@@ -1,5 +1,6 @@
 //! After the levels are chosen: side values matched, tuned and quantized again.
 
+use ndarray::ArrayD;
 use tqz_engine::Network;
 use tqz_format::Vector;
 
@@ -32,11 +33,7 @@ const RATE: f32 = 1e-3;
 ///
 /// # Errors
 /// A network that does not run on the images.
-pub(crate) fn matched(
-    job: Job<'_>,
-    quantized: &Network,
-    images: &Images,
-) -> Result<SideValues, TqzError> {
+fn matched(job: Job<'_>, quantized: &Network, images: &Images) -> Result<SideValues, TqzError> {
     let mut numbers = images.learnt();
     let size = numbers
         .first()
@@ -58,43 +55,59 @@ pub(crate) fn matched(
     match_moments(networks, job.source.knobs(), &images.batch(&first)?)
 }
 
-/// New side vectors for the coded layers, and the distance on the images kept back that remains with them.
+/// All side values, matched to the quantized network where that lowers the distance on the images kept back, and that distance.
 ///
 /// # Errors
-/// A network that does not run on the images, or values that the format cannot hold.
+/// A network that does not run on the images.
+pub(crate) fn matched_sides(
+    job: Job<'_>,
+    quantized: &Network,
+    (images, yardstick): (&Images, &Yardstick<'_>),
+) -> Result<(SideValues, f64), TqzError> {
+    let untouched = side_values(job.source.network(), job.source.knobs());
+    let before = yardstick.measure(quantized)?.distance;
+    let mut sides = untouched.clone();
+    sides.extend(matched(job, quantized, images)?);
+    let after = yardstick
+        .measure(&quantized.with_weights(&sides)?)?
+        .distance;
+    Ok(if after < before {
+        (sides, after)
+    } else {
+        (untouched, before)
+    })
+}
+
+/// New side values for the coded layers, and the distance on the images kept back that remains with them.
+///
+/// # Errors
+/// A network that does not run on the images.
 pub(crate) fn repair(
     job: Job<'_>,
     coded: &Coded,
     (images, yardstick): (&Images, &Yardstick<'_>),
-) -> Result<(Vec<Vector>, f64), TqzError> {
-    let original = job.source.network();
+) -> Result<(SideValues, f64), TqzError> {
     let network = quantized_network(job, &coded.layers)?;
-    let untouched = side_values(original, job.source.knobs());
-    let mut start = untouched.clone();
-    start.extend(matched(job, &network, images)?);
-    let before = yardstick.measure(&network)?.distance;
-    let after = yardstick.measure(&network.with_weights(&start)?)?.distance;
-    if after >= before {
-        start = untouched;
-    }
+    let (start, distance) = matched_sides(job, &network, (images, yardstick))?;
     if start.is_empty() {
-        return Ok((Vec::new(), before));
+        return Ok((start, distance));
     }
     let spec = spec(job, images);
-    let networks = (original, &network);
-    let (values, distance) = tune(networks, &start, (images, yardstick), spec, job.progress)?;
-    let mut vectors = Vec::new();
-    for (name, value) in &values {
-        let levels = value.as_slice().and_then(quantize_vector);
-        if let (Some(site), Some((log2_step, levels))) = (job.source.site(name), levels) {
-            vectors.push(Vector {
-                site: site as u32,
-                log2_step,
-                levels,
-            });
-        }
-    }
-    Ok((vectors, distance))
+    let networks = (job.source.network(), &network);
+    tune(networks, &start, (images, yardstick), spec, job.progress)
+}
+
+/// Side values as the file stores them, with so many significant bits.
+pub(crate) fn side_vectors(job: Job<'_>, values: &SideValues, bits: i32) -> Vec<Vector> {
+    let vector = |(name, value): (&String, &ArrayD<f32>)| {
+        let (log2_step, levels) = quantize_vector(value.as_slice()?, bits)?;
+        Some(Vector {
+            site: job.source.site(name)? as u32,
+            log2_step,
+            levels,
+        })
+    };
+    values.iter().filter_map(vector).collect()
 }
 
 fn spec(job: Job<'_>, images: &Images) -> TuneSpec {

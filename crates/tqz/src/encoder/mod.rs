@@ -18,8 +18,8 @@ use crate::report::Report;
 use crate::source::Source;
 use crate::statistics::Statistics;
 
-use choose::choose_damping;
-use finish::repair;
+use choose::choose;
+use finish::{repair, side_vectors};
 use pass::{Coded, Pass};
 
 /// What every stage of a compression looks at.
@@ -68,15 +68,16 @@ pub fn compress(
         return report(job, &pass, coded);
     };
     let yardstick = Yardstick::new(source.network(), images, &images.held())?;
-    let choice = choose_damping(job, images, &yardstick)?;
+    let choice = choose(job, images, &yardstick)?;
     let mut pass = Pass::new(job, choice.damping_factor)?;
+    pass.set_vectors(side_vectors(job, &choice.sides, choice.side_bits));
     let coded = pass.search(Hint {
-        step: choice.step,
+        step: Some(choice.step),
         reserve_bytes: pass.side_bytes()? / 50 + 16,
     })?;
     let step = coded.step;
-    let (vectors, distance) = repair(job, &coded, (images, &yardstick))?;
-    pass.set_vectors(vectors);
+    let (sides, distance) = repair(job, &coded, (images, &yardstick))?;
+    pass.set_vectors(side_vectors(job, &sides, choice.side_bits));
     let mut coded = pass.encode_again(coded)?;
     if !pass.fits(&coded) {
         coded = pass.search(Hint {

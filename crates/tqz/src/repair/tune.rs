@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, Zip};
+use ndarray::{Array1, ArrayD, ArrayView1, Zip};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
@@ -12,7 +12,7 @@ use tqz_engine::Network;
 use crate::error::TqzError;
 use crate::fidelity::{Yardstick, first_output};
 use crate::images::Images;
-use crate::outputs::rows;
+use crate::outputs::{OutputKind, rows};
 use crate::progress::Progress;
 use crate::repair::SideValues;
 
@@ -62,11 +62,13 @@ pub(crate) fn tune(
         .distance;
     let mut memory: BTreeMap<String, Moments> = values.iter().map(remember).collect();
     let mut order = Order::new(images, spec);
+    let wanted = Wanted::of(original, images)?;
     progress.begin("tuning", spec.steps as u64);
     for step in 0..spec.steps {
-        let batch = images.batch(&order.next(images))?;
+        let numbers = order.next(images);
+        let batch = (images.batch(&numbers)?, wanted.batch(&numbers));
         let network = quantized.with_weights(&values)?;
-        let gradients = gradients((original, &network), &values, &batch, yardstick)?;
+        let gradients = gradients(&network, &values, &batch, yardstick.kind())?;
         let fall = (1.0 + (std::f32::consts::PI * step as f32 / spec.steps as f32).cos()) / 2.0;
         for (name, gradient) in &gradients {
             if let (Some(value), Some(moments)) = (values.get_mut(name), memory.get_mut(name)) {
@@ -118,12 +120,35 @@ impl Moments {
     }
 }
 
-/// Gradients of the mean distance over the batch: shards in parallel, summed in order.
-pub(crate) fn gradients(
-    (original, network): (&Network, &Network),
+/// The original's outputs on the images that are learnt from.
+struct Wanted {
+    outputs: BTreeMap<usize, Array1<f32>>,
+}
+
+impl Wanted {
+    fn of(original: &Network, images: &Images) -> Result<Self, TqzError> {
+        let mut outputs = BTreeMap::new();
+        for numbers in images.batches(&images.learnt(), 8 * SHARD) {
+            let output = first_output(original, &images.batch(&numbers)?)?;
+            let found = numbers.iter().zip(rows(&output));
+            outputs.extend(found.map(|(&number, row)| (number, row.to_owned())));
+        }
+        Ok(Self { outputs })
+    }
+
+    /// Those of some images, in their order.
+    fn batch(&self, numbers: &[usize]) -> Vec<ArrayView1<'_, f32>> {
+        let found = numbers.iter().filter_map(|number| self.outputs.get(number));
+        found.map(Array1::view).collect()
+    }
+}
+
+/// Gradients of the mean distance over a batch of images and wanted outputs: shards in parallel, summed in order.
+fn gradients(
+    network: &Network,
     values: &SideValues,
-    batch: &ArrayD<f32>,
-    yardstick: &Yardstick<'_>,
+    (batch, wanted): &(ArrayD<f32>, Vec<ArrayView1<'_, f32>>),
+    kind: OutputKind,
 ) -> Result<SideValues, TqzError> {
     let names: Vec<&str> = values.keys().map(String::as_str).collect();
     let images = batch.shape().first().copied().unwrap_or(1).max(1);
@@ -135,8 +160,6 @@ pub(crate) fn gradients(
             let end = (start + size).min(images);
             let part = batch.slice_axis(ndarray::Axis(0), (start..end).into());
             let part = network.fill_batch(part)?;
-            let reference = first_output(original, &part)?;
-            let kind = yardstick.kind();
             let cotangent = |outputs: &[ArrayD<f32>]| {
                 let mut all: Vec<ArrayD<f32>> =
                     outputs.iter().map(|o| ArrayD::zeros(o.raw_dim())).collect();
