@@ -15,6 +15,7 @@ mod images;
 mod inspect;
 mod layout;
 mod linalg;
+mod macs;
 mod notes;
 mod outputs;
 mod progress;

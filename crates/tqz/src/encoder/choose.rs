@@ -1,11 +1,13 @@
 //! Damping chosen by measured distortion: the closed form rewards too little damping (theory §9), so a few factors of the
 //! standard are tried at the size asked for, each file is decoded and run on images kept back, and the best one is taken. Then
-//! the precision of side values, the coarsest that does no harm.
+//! the precision of side values, the coarsest that does no harm. Before that the statistics are measured again with the layers
+//! quantized: what reaches a layer then is what its weights will really meet (theory §8.8).
 
 use ndarray::ArrayD;
 use tqz_engine::Network;
 
 use crate::allocate::Hint;
+use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::config::{Effort, RateTarget};
 use crate::encoder::Job;
 use crate::encoder::finish::matched_sides;
@@ -15,10 +17,13 @@ use crate::fidelity::Yardstick;
 use crate::images::Images;
 use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
+use crate::statistics::Statistics;
 
 /// Factors between neighbouring candidates, by effort.
 const STRIDE_BALANCED: f64 = 3.0;
 const STRIDE_BEST: f64 = 1.8;
+/// How often statistics are measured again at best effort, as long as that helps.
+const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
 const REACH: i32 = 5;
 
@@ -37,6 +42,8 @@ pub(crate) struct Choice {
     pub(crate) side_bits: i32,
     /// Side values matched to the levels found there.
     pub(crate) sides: SideValues,
+    /// Statistics of the quantized network, where they serve better than those given.
+    pub(crate) statistics: Option<Statistics>,
 }
 
 /// One candidate, coded and run.
@@ -48,7 +55,7 @@ struct Candidate {
     distance: f64,
 }
 
-/// Chooses the damping, then the precision of side values.
+/// Chooses the statistics, the damping, then the precision of side values.
 ///
 /// # Errors
 /// As coding and running the network.
@@ -57,7 +64,36 @@ pub(crate) fn choose(
     images: &Images,
     yardstick: &Yardstick<'_>,
 ) -> Result<Choice, TqzError> {
-    let best = best_damping(job, images, yardstick)?;
+    let mut best = candidate(job, (images, yardstick), (1.0, None))?;
+    let sized = !matches!(job.config.target, RateTarget::Step(_));
+    let rounds = match job.config.effort {
+        Effort::Best if sized => ROUNDS_BEST,
+        _ if sized => 1,
+        _ => 0,
+    };
+    let mut statistics: Option<Statistics> = None;
+    for _ in 0..rounds {
+        let network = best.network.with_weights(&best.sides)?;
+        let again = measured_again(job, &network, images)?;
+        let with_them = Job {
+            statistics: &again,
+            ..job
+        };
+        let hint = (best.factor, Some(best.step));
+        let next = candidate(with_them, (images, yardstick), hint)?;
+        if next.distance >= best.distance {
+            break;
+        }
+        best = next;
+        statistics = Some(again);
+    }
+    if sized && job.config.damping.is_none() {
+        let job = Job {
+            statistics: statistics.as_ref().unwrap_or(job.statistics),
+            ..job
+        };
+        best = best_damping(job, (images, yardstick), best)?;
+    }
     let measure = |bits: i32| -> Result<f64, TqzError> {
         let rounded = rounded(&best.sides, bits);
         Ok(yardstick
@@ -76,7 +112,31 @@ pub(crate) fn choose(
         step: best.step,
         side_bits,
         sides: best.sides,
+        statistics,
     })
+}
+
+/// Statistics of the quantized network on the same images.
+fn measured_again(
+    job: Job<'_>,
+    quantized: &Network,
+    images: &Images,
+) -> Result<Statistics, TqzError> {
+    let spec = CalibrationSpec {
+        metric: job.statistics.metric,
+        seed: job.statistics.seed,
+        images: images.len(),
+        first: 0,
+    };
+    let layers = (quantized, job.source.layers());
+    let mut calibration = Calibration::new(layers, job.source.checksum(), spec);
+    let numbers: Vec<usize> = (0..images.len()).collect();
+    job.progress.begin("calibrating again", images.len() as u64);
+    for batch in images.batches(&numbers, Calibration::unit(quantized)) {
+        calibration.add(&images.batch(&batch)?, job.progress)?;
+    }
+    job.progress.finish();
+    Ok(calibration.finish())
 }
 
 /// Side values as they are after quantization with so many bits.
@@ -93,40 +153,44 @@ fn rounded(sides: &SideValues, bits: i32) -> SideValues {
     sides.iter().map(round).collect()
 }
 
+/// Codes everything with the standard damping times a factor, and measures it with matched side values.
+fn candidate(
+    job: Job<'_>,
+    (images, yardstick): (&Images, &Yardstick<'_>),
+    (factor, step): (f64, Option<f64>),
+) -> Result<Candidate, TqzError> {
+    let pass = Pass::new(job, factor)?;
+    let hint = Hint {
+        step,
+        reserve_bytes: 0,
+    };
+    let coded = pass.search(hint)?;
+    let network = quantized_network(job, &coded.layers)?;
+    let (sides, distance) = matched_sides(job, &network, (images, yardstick))?;
+    Ok(Candidate {
+        factor,
+        step: coded.step,
+        network,
+        sides,
+        distance,
+    })
+}
+
 /// Walks from the standard damping in the direction in which measured distortion falls, until it rises.
 fn best_damping(
     job: Job<'_>,
-    images: &Images,
-    yardstick: &Yardstick<'_>,
+    judged: (&Images, &Yardstick<'_>),
+    standard: Candidate,
 ) -> Result<Candidate, TqzError> {
-    let candidate = |factor: f64, step: Option<f64>| -> Result<Candidate, TqzError> {
-        let pass = Pass::new(job, factor)?;
-        let hint = Hint {
-            step,
-            reserve_bytes: 0,
-        };
-        let coded = pass.search(hint)?;
-        let network = quantized_network(job, &coded.layers)?;
-        let (sides, distance) = matched_sides(job, &network, (images, yardstick))?;
-        Ok(Candidate {
-            factor,
-            step: coded.step,
-            network,
-            sides,
-            distance,
-        })
-    };
-    let mut best = candidate(1.0, None)?;
-    if job.config.damping.is_some() || matches!(job.config.target, RateTarget::Step(_)) {
-        return Ok(best);
-    }
     let stride = match job.config.effort {
         Effort::Best => STRIDE_BEST,
         _ => STRIDE_BALANCED,
     };
+    let mut best = standard;
     for direction in [-1, 1] {
         for exponent in 1..=REACH {
-            let next = candidate(stride.powi(direction * exponent), Some(best.step))?;
+            let factor = stride.powi(direction * exponent);
+            let next = candidate(job, judged, (factor, Some(best.step)))?;
             if next.distance >= best.distance {
                 break;
             }

@@ -4,7 +4,6 @@ use ndarray::ArrayD;
 use tqz_engine::Network;
 use tqz_format::Vector;
 
-use crate::config::Effort;
 use crate::encoder::Job;
 use crate::encoder::pass::{Coded, quantized_network};
 use crate::error::TqzError;
@@ -13,17 +12,14 @@ use crate::images::Images;
 use crate::repair::{SideValues, TuneSpec, match_moments, side_values, tune};
 use crate::side::quantize_vector;
 
-/// Numbers in the inputs of one matching pass at most: its activations are all in memory at once.
-const MATCHED_NUMBERS: usize = 16 << 20;
-/// Images of one matching pass at most.
-const MATCHED_IMAGES: usize = 512;
 /// A model of a smaller fixed batch is not matched: too few images for a channel's spread.
 const LEAST_BATCH: usize = 16;
-/// Images per tuning step.
+/// Images per tuning step, where that leaves enough steps.
 const BATCH: usize = 64;
-/// Images that tuning sees in all, repetitions counted.
-const SEEN_BALANCED: usize = 4096;
-const SEEN_BEST: usize = 24_576;
+/// Images per tuning step at least.
+const LEAST_IMAGES: usize = 4;
+/// Steps for which smaller batches are taken.
+const LEAST_STEPS: usize = 64;
 /// Repetitions of each image at most: few images are soon learnt by heart.
 const REPEATS: usize = 12;
 /// Step of tuned values in units of their vector's size.
@@ -34,23 +30,21 @@ const RATE: f32 = 1e-3;
 /// # Errors
 /// A network that does not run on the images.
 fn matched(job: Job<'_>, quantized: &Network, images: &Images) -> Result<SideValues, TqzError> {
-    let mut numbers = images.learnt();
-    let size = numbers
-        .first()
-        .map_or(1, |_| images.bytes() / 4 / images.len().max(1));
-    let most = (MATCHED_NUMBERS / size.max(1)).clamp(1, MATCHED_IMAGES);
-    if let Some(fixed) = quantized.fixed_batch() {
-        if fixed < LEAST_BATCH || numbers.len() < fixed {
-            return Ok(SideValues::new());
-        }
-        numbers.truncate(fixed);
-    }
-    // Evenly spread: sets are often sorted by class.
-    let stride = numbers.len().div_ceil(most).max(1);
-    let spread: Vec<usize> = numbers.into_iter().step_by(stride).collect();
-    let Some(first) = images.batches(&spread, most).into_iter().next() else {
+    let numbers = images.learnt();
+    let numbers = match quantized.fixed_batch() {
+        Some(fixed) if fixed < LEAST_BATCH || numbers.len() < fixed => Vec::new(),
+        Some(fixed) => numbers[..fixed].to_vec(),
+        None => job.budget.spread(numbers, job.budget.matched_images),
+    };
+    let Some(first) = images.batches(&numbers, numbers.len()).into_iter().next() else {
         return Ok(SideValues::new());
     };
+    if quantized
+        .fixed_batch()
+        .is_some_and(|fixed| fixed != first.len())
+    {
+        return Ok(SideValues::new());
+    }
     let networks = (job.source.network(), quantized);
     match_moments(networks, job.source.knobs(), &images.batch(&first)?)
 }
@@ -111,14 +105,12 @@ pub(crate) fn side_vectors(job: Job<'_>, values: &SideValues, bits: i32) -> Vec<
 }
 
 fn spec(job: Job<'_>, images: &Images) -> TuneSpec {
-    let most = match job.config.effort {
-        Effort::Best => SEEN_BEST,
-        _ => SEEN_BALANCED,
-    };
-    let seen = most.min(REPEATS * images.learnt().len());
+    let seen = job.budget.tuned_images.min(REPEATS * images.learnt().len());
+    // Few images are better spent on more steps.
+    let batch = (seen / LEAST_STEPS).clamp(LEAST_IMAGES, BATCH);
     TuneSpec {
-        steps: (seen / BATCH).max(1),
-        batch: BATCH,
+        steps: (seen / batch).max(1),
+        batch,
         rate: RATE,
         seed: job.config.seed,
     }

@@ -1,6 +1,7 @@
 //! The whole compression on one page: choose the damping, prepare layers, search the step constant, repair side values, write
 //! the file, report.
 
+mod budget;
 mod choose;
 mod finish;
 mod layer;
@@ -18,6 +19,7 @@ use crate::report::Report;
 use crate::source::Source;
 use crate::statistics::Statistics;
 
+use budget::Budget;
 use choose::choose;
 use finish::{repair, side_vectors};
 use pass::{Coded, Pass};
@@ -31,6 +33,8 @@ pub(crate) struct Job<'a> {
     pub(crate) statistics: &'a Statistics,
     /// What is asked for.
     pub(crate) config: &'a EncoderConfig,
+    /// How often the network may be run.
+    pub(crate) budget: Budget,
     /// Who wants to know how far the work is.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -55,10 +59,11 @@ pub fn compress(
                 .to_owned(),
         ));
     }
-    let job = Job {
+    let mut job = Job {
         source,
         statistics,
         config,
+        budget: Budget::default(),
         progress,
     };
     let images = images.filter(|i| !i.is_empty() && config.effort != Effort::Fast);
@@ -67,8 +72,12 @@ pub fn compress(
         let coded = pass.search(Hint::default())?;
         return report(job, &pass, coded);
     };
-    let yardstick = Yardstick::new(source.network(), images, &images.held())?;
-    let choice = choose(job, images, &yardstick)?;
+    job.budget = Budget::new(source, images, config.effort)?;
+    let held = job.budget.spread(images.held(), job.budget.measured_images);
+    let yardstick = Yardstick::new(source.network(), images, &held)?;
+    let mut choice = choose(job, images, &yardstick)?;
+    let again = choice.statistics.take();
+    job.statistics = again.as_ref().unwrap_or(statistics);
     let mut pass = Pass::new(job, choice.damping_factor)?;
     pass.set_vectors(side_vectors(job, &choice.sides, choice.side_bits));
     let coded = pass.search(Hint {

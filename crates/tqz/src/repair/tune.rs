@@ -139,7 +139,7 @@ impl Wanted {
     /// Those of some images, in their order.
     fn batch(&self, numbers: &[usize]) -> Vec<ArrayView1<'_, f32>> {
         let found = numbers.iter().filter_map(|number| self.outputs.get(number));
-        found.map(Array1::view).collect()
+        found.map(|output| output.view()).collect()
     }
 }
 
@@ -164,10 +164,8 @@ fn gradients(
                 let mut all: Vec<ArrayD<f32>> =
                     outputs.iter().map(|o| ArrayD::zeros(o.raw_dim())).collect();
                 let weight = 1.0 / images as f64;
-                let slopes = rows(&reference).zip(rows(&outputs[0]));
-                let slopes = slopes
-                    .take(end - start)
-                    .flat_map(|(r, o)| kind.gradient(r, o, weight));
+                let pairs = wanted[start..end].iter().zip(rows(&outputs[0]));
+                let slopes = pairs.flat_map(|(&r, o)| kind.gradient(r, o, weight));
                 all[0].iter_mut().zip(slopes).for_each(|(to, g)| *to = g);
                 all
             };
