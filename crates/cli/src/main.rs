@@ -60,6 +60,8 @@ enum Command {
     Eval(commands::eval::Args),
     /// Show the layers of an ONNX or .tqz file
     Inspect(commands::inspect::Args),
+    /// Networks at many rates, presets and transforms: a table of points and a page of plots
+    Sweep(commands::sweep::Args),
     /// Compress a small built-in network at three rates and plot the curve
     Demo(commands::demo::Args),
 }
@@ -92,6 +94,7 @@ fn run(cli: &Cli, console: &Console) -> anyhow::Result<()> {
         Command::Decompress(args) => commands::decompress::run(args, &cli.common, console),
         Command::Eval(args) => commands::eval::run(args, &cli.common, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
+        Command::Sweep(args) => commands::sweep::run(args, &cli.common, console),
         Command::Demo(args) => commands::demo::run(args, &cli.common, console),
     }
 }

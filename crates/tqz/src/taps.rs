@@ -8,9 +8,9 @@ use crate::statistics::PartialGroup;
 use crate::unfold::{Plane, Window, spread, unfold};
 
 /// Patches wanted per patch element over the whole set; positions beyond that are subsampled.
-const PATCHES_PER_ELEMENT: usize = 32;
+const PATCHES_PER_ELEMENT: usize = 16;
 /// Positions per image below which nothing is subsampled.
-const LEAST_POSITIONS: usize = 64;
+const LEAST_POSITIONS: usize = 32;
 /// Positions per image kept for the output gradients' second moment.
 const GRADIENT_POSITIONS: usize = 4096;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tqz::{
     Damping, Effort, EncoderConfig, Progress, QuantizerSpec, RateTarget, Report, Source,
     Statistics, TransformSpec,
@@ -80,8 +80,10 @@ impl TargetArgs {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Preset {
+/// How much work goes into accuracy.
+#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Preset {
     /// One pass; images are used for statistics alone
     Fast,
     /// Measures, matches and tunes for a minute or a few
@@ -108,8 +110,10 @@ fn parse_damping(text: &str) -> Result<Damping, String> {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum TransformName {
+/// Bases by name.
+#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TransformName {
     Auto,
     Identity,
     Klt,

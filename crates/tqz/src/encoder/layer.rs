@@ -125,7 +125,7 @@ fn code_column(
     };
     let error = &product(Block::whole(&values(&basis)), Block::whole(&t)) - &prepared.weights;
     Ok(CodedLayer {
-        distortion: closed_form(prepared, transformed, &error),
+        distortion: closed_form(prepared, &error),
         record: record(
             prepared,
             BlockCoding::Column {
@@ -194,9 +194,11 @@ fn code_basis(
     Ok(quantize(&problem, &problem.steps(StepFactors::Both))?)
 }
 
-/// `tr(Eᵗ·G·E·A)` with the damped statistics.
-fn closed_form(prepared: &PreparedLayer, transformed: &Transformed, error: &Array2<f32>) -> f64 {
-    let n = &prepared.output[0];
+/// `tr(Eᵗ·G·E·A)` with the damped statistics of a transformed layer; 0 for any other.
+pub(crate) fn closed_form(prepared: &PreparedLayer, error: &Array2<f32>) -> f64 {
+    let (Some(transformed), Some(n)) = (&prepared.transformed, prepared.output.first()) else {
+        return 0.0;
+    };
     let ea = transformed.a.times(error);
     let ne = product(Block::whole(&n.m).t(), Block::whole(error));
     let nea = product(Block::whole(&n.m).t(), Block::whole(&ea));

@@ -1,6 +1,7 @@
 //! The whole compression on one page: choose the damping, prepare layers, search the step constant, repair side values, write
 //! the file, report.
 
+mod alternatives;
 mod budget;
 mod choose;
 mod finish;

@@ -9,15 +9,16 @@ use tqz_format::{TqzFile, Vector};
 
 use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
-use crate::encoder::layer::{CodedLayer, code_layer};
-use crate::encoder::prepared::{PreparedLayer, unmeasured_sensitivity};
+use crate::encoder::alternatives::Alternatives;
+use crate::encoder::layer::CodedLayer;
+use crate::encoder::prepared::unmeasured_sensitivity;
 use crate::error::TqzError;
 use crate::notes::drop_dear_notes;
 
 /// Prepared layers and what the file holds beside them.
 pub(crate) struct Pass<'a> {
     job: Job<'a>,
-    prepared: Vec<PreparedLayer>,
+    prepared: Vec<Alternatives>,
     file: TqzFile,
     /// What was left out of the graph, for the report.
     shortened: Option<String>,
@@ -59,7 +60,7 @@ impl<'a> Pass<'a> {
                     })?;
                 let weights = job.source.matrix(layer)?;
                 let asked = (job.config, damping_factor);
-                let prepared = PreparedLayer::new(layer, weights, found, asked, unmeasured);
+                let prepared = Alternatives::new(layer, weights, found, asked, unmeasured);
                 job.progress.advance(1);
                 prepared
             })
@@ -102,8 +103,8 @@ impl<'a> Pass<'a> {
     /// What had to be worked around.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         let of_layers = self.prepared.iter().filter_map(|p| {
-            let warning = p.warning.as_ref()?;
-            Some(format!("layer {}: {warning}", p.layer.name))
+            let warning = p.warning()?;
+            Some(format!("layer {}: {warning}", p.layer().name))
         });
         of_layers.chain(self.shortened.clone())
     }
@@ -162,18 +163,18 @@ impl<'a> Pass<'a> {
     fn code_all(&self, step: f64) -> Result<Vec<CodedLayer>, TqzError> {
         let prepared = &self.prepared;
         let progress = self.job.progress;
-        let weights: usize = prepared.iter().map(|p| p.layer.weights()).sum();
+        let weights: usize = prepared.iter().map(|p| p.layer().weights()).sum();
         progress.begin("quantizing", weights as u64);
         // Largest first, so that no thread is left with a large layer at the end.
         let mut order: Vec<usize> = (0..prepared.len()).collect();
-        let work = |i: &usize| prepared[*i].layer.weights() * prepared[*i].layer.rows;
+        let work = |i: &usize| prepared[*i].layer().weights() * prepared[*i].layer().rows;
         order.sort_by_key(|i| std::cmp::Reverse(work(i)));
         let mut coded: Vec<(usize, Result<CodedLayer, TqzError>)> = order
             .par_iter()
             .with_max_len(1)
             .map(|&i| {
-                let coded = code_layer(&prepared[i], self.job.config.quantizer, step);
-                progress.advance(prepared[i].layer.weights() as u64);
+                let coded = prepared[i].code(self.job.config.quantizer, step);
+                progress.advance(prepared[i].layer().weights() as u64);
                 (i, coded)
             })
             .collect();

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use crate::config::{Basis, Damping, EncoderConfig, TransformSpec};
+use crate::config::{Basis, Damping, EncoderConfig};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{
@@ -12,8 +12,6 @@ use crate::linalg::{
 use crate::statistics::{GroupStatistics, LayerStatistics, Statistics};
 use crate::transform::{ColumnBasis, column_basis};
 
-/// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
-const NARROW: usize = 64;
 /// Damping where the weights themselves are quantized with feedback (theory §9: residual networks of 16–64 channels).
 const DIRECT_DAMPING: Damping = Damping {
     input: 0.01,
@@ -86,7 +84,7 @@ pub(crate) struct Transformed {
 }
 
 impl PreparedLayer {
-    /// Factors the statistics of one layer, damped by the standard times a factor, with more where that is needed; `unmeasured`
+    /// Factors the statistics of one layer for coding in a basis, damped by the standard times a factor, with more where that is needed; `unmeasured`
     /// is the sensitivity of weights whose statistics are zero.
     ///
     /// # Errors
@@ -95,10 +93,9 @@ impl PreparedLayer {
         layer: &WeightLayer,
         weights: Array2<f32>,
         statistics: &LayerStatistics,
-        (config, factor_of_damping): (&EncoderConfig, f64),
+        (basis, config, factor_of_damping): (Option<Basis>, &EncoderConfig, f64),
         unmeasured: f64,
     ) -> Result<Self, TqzError> {
-        let basis = wanted_basis(layer, config.transform);
         let mut damping = standard_damping(layer, basis);
         damping.input *= factor_of_damping;
         damping.output *= factor_of_damping;
@@ -137,17 +134,6 @@ fn standard_damping(layer: &WeightLayer, basis: Option<Basis>) -> Damping {
         damping.input = DEPTHWISE_DAMPING;
     }
     damping
-}
-
-fn wanted_basis(layer: &WeightLayer, spec: TransformSpec) -> Option<Basis> {
-    let wide = layer.groups == 1 && layer.rows.min(layer.cols) >= NARROW;
-    match spec {
-        TransformSpec::Identity => None,
-        TransformSpec::Klt if wide => Some(Basis::Klt),
-        TransformSpec::Elt if wide => Some(Basis::Elt),
-        TransformSpec::Auto if wide && layer.rows.min(layer.cols) > NARROW => Some(Basis::Elt),
-        _ => None,
-    }
 }
 
 fn factor(

@@ -1,0 +1,256 @@
+//! `tqz sweep`: networks at many rates, presets and transforms → a table of points and a page with plots. Every point is a whole
+//! file, decoded again and scored on test images; the sweep can be cut off and goes on where it stopped.
+
+mod page;
+mod rows;
+mod spec;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use serde::Serialize;
+use tqz::{CompressedModel, EncoderConfig, Images, RateTarget, Report, Source, Statistics};
+use tqz_data::{DataSet, Scores};
+use tqz_engine::Network;
+
+use crate::Common;
+use crate::commands::calibrate::{Measurement, calibrate, load_images};
+use crate::commands::compress::{Preset, TransformName};
+use crate::commands::eval::score;
+use crate::output::{Console, table, write_file};
+use crate::progress::Bars;
+
+use rows::{Row, Rows};
+use spec::{NetworkSpec, Spec};
+
+/// Arguments of `tqz sweep`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to try (TOML; docs/sweep.md)
+    #[arg(value_name = "SWEEP.toml")]
+    spec: PathBuf,
+    /// Folder of the results: raw.csv and index.html; points that raw.csv holds are not made again
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Only these networks
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    table: String,
+    page: String,
+    points: Vec<Row>,
+    seconds: f64,
+}
+
+/// One combination to try.
+#[derive(Debug, Clone, Copy)]
+struct Combination {
+    preset: Preset,
+    transform: TransformName,
+    bits: f64,
+}
+
+impl Combination {
+    fn names(self) -> (String, String) {
+        let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
+            value().map_or(String::new(), |v| v.get_name().to_owned())
+        };
+        (
+            name(&|| self.preset.to_possible_value()),
+            name(&|| self.transform.to_possible_value()),
+        )
+    }
+}
+
+/// A network ready to be tried.
+struct Subject {
+    source: Source,
+    statistics: Statistics,
+    images: Images,
+    test: DataSet,
+}
+
+pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let spec = Spec::read(&args.spec)?;
+    let shown = || format!("cannot make the folder {}", args.output.display());
+    std::fs::create_dir_all(&args.output).with_context(shown)?;
+    let csv = args.output.join("raw.csv");
+    let page = args.output.join("index.html");
+    let mut rows = Rows::open(&csv)?;
+    let base = args.spec.parent().unwrap_or(Path::new(""));
+    let chosen = |n: &&NetworkSpec| args.only.is_empty() || args.only.contains(&n.name);
+    for network in spec.networks.iter().filter(chosen) {
+        sweep_network((network, &spec), base, common, console, &mut rows)
+            .with_context(|| format!("network {}", network.name))?;
+        let text = page::sweep_page(&spec.title, &rows.rows)?;
+        write_file(&page, text.as_bytes(), true)?;
+    }
+    let outcome = Outcome {
+        table: csv.display().to_string(),
+        page: page.display().to_string(),
+        points: rows.rows,
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    console.result(&outcome, || text(&outcome))
+}
+
+/// All points of one network that are not there yet.
+fn sweep_network(
+    (network, spec): (&NetworkSpec, &Spec),
+    base: &Path,
+    common: &Common,
+    console: &Console,
+    rows: &mut Rows,
+) -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    for &preset in &spec.presets {
+        for &transform in &spec.transforms {
+            for &bits in network.bits.as_ref().unwrap_or(&spec.bits) {
+                let combination = Combination {
+                    preset,
+                    transform,
+                    bits,
+                };
+                let (preset, transform) = combination.names();
+                if !rows.has((&network.name, &preset, &transform, bits.to_bits())) {
+                    missing.push(combination);
+                }
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let bars = Bars::new(console);
+    let subject = subject(network, base, common, &bars)?;
+    for combination in missing {
+        let row = point(network, &subject, combination, (common, &bars))?;
+        console.note(
+            0,
+            &format!(
+                "{} {}: {:.3} bits/weight",
+                row.network,
+                row.series(),
+                row.rate_bpw
+            ),
+        );
+        rows.push(row)?;
+    }
+    Ok(())
+}
+
+fn subject(
+    network: &NetworkSpec,
+    base: &Path,
+    common: &Common,
+    bars: &Bars,
+) -> anyhow::Result<Subject> {
+    let device = super::device(common)?;
+    let source = Source::read(&base.join(&network.model), &device)?;
+    let calib = network.calib.open(base, common.seed)?;
+    let asked = Measurement {
+        seed: common.seed,
+        ..Measurement::default()
+    };
+    Ok(Subject {
+        statistics: calibrate(&source, &calib, &asked, bars)?,
+        images: load_images(&calib, bars)?,
+        test: network.test.open(base, common.seed)?,
+        source,
+    })
+}
+
+/// Makes one file, decodes it and scores it.
+fn point(
+    network: &NetworkSpec,
+    subject: &Subject,
+    combination: Combination,
+    (common, bars): (&Common, &Bars),
+) -> anyhow::Result<Row> {
+    let start = Instant::now();
+    let config = EncoderConfig {
+        transform: combination.transform.into(),
+        effort: combination.preset.into(),
+        seed: common.seed,
+        ..EncoderConfig::new(RateTarget::BitsPerWeight(combination.bits))
+    };
+    let images = Some(&subject.images);
+    let source = &subject.source;
+    let (bytes, report) = tqz::compress(source, &subject.statistics, images, &config, bars)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let decoded = CompressedModel::decode(&bytes)?;
+    let small = Network::from_model(&decoded.to_model()?, &super::device(common)?)?;
+    let scores = score(&small, Some(source.network()), &subject.test, bars)?;
+    Ok(row(network, combination, (&report, &scores), seconds))
+}
+
+fn row(
+    network: &NetworkSpec,
+    combination: Combination,
+    (report, scores): (&Report, &Scores),
+    seconds: f64,
+) -> Row {
+    let (preset, transform) = combination.names();
+    let reference = scores.reference.clone().unwrap_or_default();
+    Row {
+        network: network.name.clone(),
+        preset,
+        transform,
+        asked_bpw: combination.bits,
+        file_bytes: report.file_bytes,
+        rate_bpw: report.bits_per_weight,
+        images: scores.images,
+        top1_percent: scores.top1_percent,
+        top5_percent: scores.top5_percent,
+        psnr_db: scores.psnr_db,
+        reference_top1_percent: reference.top1_percent,
+        reference_psnr_db: reference.psnr_db,
+        agreement_percent: reference.agreement_percent,
+        kl_nats: reference.kl_nats,
+        mse: reference.mse,
+        step: report.step,
+        damping_factor: report.damping_factor,
+        predicted_distortion: report.predicted_distortion,
+        measured_distortion: report.measured_distortion,
+        seconds,
+    }
+}
+
+fn text(outcome: &Outcome) -> String {
+    let header = [
+        "network",
+        "coded with",
+        "bits/weight",
+        "top-1 %",
+        "PSNR dB",
+        "agreement %",
+        "KL nats",
+    ];
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or(String::from("–"), |v| format!("{v:.digits$}"))
+    };
+    let rows = outcome.points.iter().map(|row| {
+        vec![
+            row.network.clone(),
+            row.series(),
+            format!("{:.3}", row.rate_bpw),
+            number(row.top1_percent, 2),
+            number(row.psnr_db, 3),
+            number(row.agreement_percent, 2),
+            number(row.kl_nats, 4),
+        ]
+    });
+    format!(
+        "{}\n{} points in {}, plots in {}",
+        table(&header, 2, rows.collect()),
+        outcome.points.len(),
+        outcome.table,
+        outcome.page
+    )
+}

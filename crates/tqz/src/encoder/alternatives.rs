@@ -1,0 +1,101 @@
+//! Mode decision: a layer that could be coded in more than one way is, and the way with the least distortion + λ·bits stays.
+//! Bits are those of the encoded record, the basis S included; distortion is the closed form under one and the same damping.
+
+use ndarray::Array2;
+
+use crate::config::{Basis, EncoderConfig, QuantizerSpec, RateTarget, TransformSpec};
+use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
+use crate::encoder::prepared::PreparedLayer;
+use crate::error::TqzError;
+use crate::layout::WeightLayer;
+use crate::statistics::LayerStatistics;
+
+/// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
+const NARROW: usize = 64;
+/// Wider layers are always transformed at rates below [`HIGH_RATE`]: the decision would only cost time.
+const WIDE: usize = 128;
+/// Bits per weight of the whole file from which on the basis of any layer may cost more than it saves.
+const HIGH_RATE: f64 = 2.0;
+
+/// A layer with the ways in which it may be coded.
+#[derive(Debug, Clone)]
+pub(crate) struct Alternatives {
+    /// The first choice; its statistics judge.
+    first: PreparedLayer,
+    /// Another way.
+    second: Option<PreparedLayer>,
+}
+
+impl Alternatives {
+    /// Prepares every way that the configuration allows and the layer's shape suggests.
+    ///
+    /// # Errors
+    /// Statistics that stay singular or are not finite.
+    pub(crate) fn new(
+        layer: &WeightLayer,
+        weights: Array2<f32>,
+        statistics: &LayerStatistics,
+        (config, factor_of_damping): (&EncoderConfig, f64),
+        unmeasured: f64,
+    ) -> Result<Self, TqzError> {
+        let narrowest = layer.rows.min(layer.cols);
+        let transformable = layer.groups == 1 && narrowest >= NARROW;
+        let basis = match config.transform {
+            TransformSpec::Identity => None,
+            TransformSpec::Klt => Some(Basis::Klt),
+            TransformSpec::Elt | TransformSpec::Auto => Some(Basis::Elt),
+        };
+        let basis = basis.filter(|_| transformable);
+        let high_rate =
+            matches!(config.target, RateTarget::BitsPerWeight(bits) if bits >= HIGH_RATE);
+        let undecided = config.transform == TransformSpec::Auto
+            && basis.is_some()
+            && (narrowest <= WIDE || high_rate);
+        let prepare = |basis: Option<Basis>| {
+            let how = (basis, config, factor_of_damping);
+            PreparedLayer::new(layer, weights.clone(), statistics, how, unmeasured)
+        };
+        Ok(Self {
+            first: prepare(basis)?,
+            second: undecided.then(|| prepare(None)).transpose()?,
+        })
+    }
+
+    /// The tensor.
+    pub(crate) fn layer(&self) -> &WeightLayer {
+        &self.first.layer
+    }
+
+    /// What had to be done to make the numbers work.
+    pub(crate) fn warning(&self) -> Option<&String> {
+        self.first.warning.as_ref()
+    }
+
+    /// Codes the layer with the constant `c` in the better way.
+    ///
+    /// # Errors
+    /// Numbers that cannot be solved for, or that the format cannot hold.
+    pub(crate) fn code(&self, quantizer: QuantizerSpec, c: f64) -> Result<CodedLayer, TqzError> {
+        let first = code_layer(&self.first, quantizer, c)?;
+        let Some(second) = &self.second else {
+            return Ok(first);
+        };
+        let mut other = code_layer(second, quantizer, c)?;
+        let values = self.layer().to_matrix(&other.record.reconstruct()?);
+        other.distortion = closed_form(&self.first, &(values - &self.first.weights));
+        // The slope of distortion over bits at which a uniform quantizer of step c works, if rounding was plain.
+        let lambda = match quantizer.lambda {
+            l if l > 0.0 => l,
+            _ => QuantizerSpec::default().lambda,
+        };
+        let cost = |coded: &CodedLayer| -> Result<f64, TqzError> {
+            let bits = 8.0 * coded.record.encode()?.len() as f64;
+            Ok(coded.distortion / (c * c) + lambda * bits)
+        };
+        Ok(if cost(&other)? < cost(&first)? {
+            other
+        } else {
+            first
+        })
+    }
+}
