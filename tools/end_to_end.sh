@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${SHARED:?folder with models, data and tools}" "${PYTHON:=python3}"
-cargo build --release
+# What `cargo test` builds: the same features, so nothing is compiled twice.
+cargo test --release --workspace --no-run
 target=${CARGO_TARGET_DIR:-target}
 tqz=$target/release/tqz
 cards=examples/cards
@@ -50,9 +51,7 @@ cp "$SHARED"/models/*.onnx "$work/original/"
 "$PYTHON" tools/check_exports.py "$work/original" "$work/exported" --threads 2
 
 echo "== every number of every network's output against ONNX Runtime"
-cargo build --release --workspace --example outputs
 "$PYTHON" tools/check_engine.py "$SHARED/models" --program "$target/release/examples/outputs"
 
 echo "== ONNX files survive reading and writing"
-cargo build --release --workspace --example roundtrip
 "$PYTHON" tools/check_onnx_roundtrip.py "$SHARED/models" --program "$target/release/examples/roundtrip"

@@ -9,6 +9,8 @@ use crate::source::Source;
 
 /// Multiply–accumulates of one measurement, and of one pass that matches moments.
 const MEASURED: u64 = 100_000_000_000;
+/// Multiply–accumulates of a second calibration's forward passes.
+const CALIBRATED: u64 = 500_000_000_000;
 /// Multiply–accumulates of tuning's forward passes.
 const TUNED_BALANCED: u64 = 1_000_000_000_000;
 const TUNED_BEST: u64 = 8_000_000_000_000;
@@ -21,6 +23,8 @@ const SEEN_BEST: u64 = 24_576;
 pub(crate) struct Budget {
     /// In one measurement.
     pub(crate) measured_images: usize,
+    /// In a second calibration.
+    pub(crate) calibrated_images: usize,
     /// In one pass that matches moments.
     pub(crate) matched_images: usize,
     /// In all steps of tuning together.
@@ -43,6 +47,7 @@ impl Budget {
         let count = |work: u64| usize::try_from(work / macs).unwrap_or(usize::MAX);
         Ok(Self {
             measured_images: count(MEASURED).max(8),
+            calibrated_images: count(CALIBRATED).max(32),
             matched_images: count(MEASURED).clamp(4, 512),
             tuned_images: count(work.min(macs.saturating_mul(seen))),
         })

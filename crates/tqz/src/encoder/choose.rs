@@ -116,22 +116,24 @@ pub(crate) fn choose(
     })
 }
 
-/// Statistics of the quantized network on the same images.
+/// Statistics of the quantized network on the same images, or as many as the budget allows.
 fn measured_again(
     job: Job<'_>,
     quantized: &Network,
     images: &Images,
 ) -> Result<Statistics, TqzError> {
+    let all: Vec<usize> = (0..images.len()).collect();
+    let numbers = job.budget.spread(all, job.budget.calibrated_images);
     let spec = CalibrationSpec {
         metric: job.statistics.metric,
         seed: job.statistics.seed,
-        images: images.len(),
+        images: numbers.len(),
         first: 0,
     };
     let layers = (quantized, job.source.layers());
     let mut calibration = Calibration::new(layers, job.source.checksum(), spec);
-    let numbers: Vec<usize> = (0..images.len()).collect();
-    job.progress.begin("calibrating again", images.len() as u64);
+    job.progress
+        .begin("calibrating again", numbers.len() as u64);
     for batch in images.batches(&numbers, Calibration::unit(quantized)) {
         calibration.add(&images.batch(&batch)?, job.progress)?;
     }
