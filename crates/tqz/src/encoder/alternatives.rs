@@ -17,6 +17,17 @@ const WIDE: usize = 128;
 /// Bits per weight of the whole file from which on the basis of any layer may cost more than it saves.
 const HIGH_RATE: f64 = 2.0;
 
+/// Which of the ways a layer is coded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To be decided when it is coded next.
+    Undecided,
+    /// The first.
+    First,
+    /// The second.
+    Second,
+}
+
 /// A layer with the ways in which it may be coded.
 #[derive(Debug, Clone)]
 pub(crate) struct Alternatives {
@@ -71,18 +82,27 @@ impl Alternatives {
         self.first.warning.as_ref()
     }
 
-    /// Codes the layer with the constant `c` in the better way.
+    /// Codes the layer with the constant `c`: in the way given, or in the better one, which is noted.
     ///
     /// # Errors
     /// Numbers that cannot be solved for, or that the format cannot hold.
-    pub(crate) fn code(&self, quantizer: QuantizerSpec, c: f64) -> Result<CodedLayer, TqzError> {
+    pub(crate) fn code(
+        &self,
+        way: &mut Way,
+        quantizer: QuantizerSpec,
+        c: f64,
+    ) -> Result<CodedLayer, TqzError> {
+        let second = match (&self.second, *way) {
+            (None, _) | (_, Way::First) => None,
+            (Some(second), Way::Second) => return self.judged(code_layer(second, quantizer, c)?),
+            (Some(second), Way::Undecided) => Some(second),
+        };
         let first = code_layer(&self.first, quantizer, c)?;
-        let Some(second) = &self.second else {
+        *way = Way::First;
+        let Some(second) = second else {
             return Ok(first);
         };
-        let mut other = code_layer(second, quantizer, c)?;
-        let values = self.layer().to_matrix(&other.record.reconstruct()?);
-        other.distortion = closed_form(&self.first, &(values - &self.first.weights));
+        let other = self.judged(code_layer(second, quantizer, c)?)?;
         // The slope of distortion over bits at which a uniform quantizer of step c works, if rounding was plain.
         let lambda = match quantizer.lambda {
             l if l > 0.0 => l,
@@ -92,10 +112,17 @@ impl Alternatives {
             let bits = 8.0 * coded.record.encode()?.len() as f64;
             Ok(coded.distortion / (c * c) + lambda * bits)
         };
-        Ok(if cost(&other)? < cost(&first)? {
-            other
-        } else {
-            first
-        })
+        if cost(&other)? < cost(&first)? {
+            *way = Way::Second;
+            return Ok(other);
+        }
+        Ok(first)
+    }
+
+    /// A layer coded in the second way with the distortion that the first one's statistics see.
+    fn judged(&self, mut coded: CodedLayer) -> Result<CodedLayer, TqzError> {
+        let values = self.layer().to_matrix(&coded.record.reconstruct()?);
+        coded.distortion = closed_form(&self.first, &(values - &self.first.weights));
+        Ok(coded)
     }
 }

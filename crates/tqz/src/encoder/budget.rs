@@ -7,8 +7,10 @@ use crate::images::Images;
 use crate::macs::macs_per_image;
 use crate::source::Source;
 
-/// Multiply–accumulates of one measurement, and of one pass that matches moments.
+/// Multiply–accumulates of one measurement.
 const MEASURED: u64 = 100_000_000_000;
+/// Multiply–accumulates of one pass that matches moments.
+const MATCHED: u64 = 30_000_000_000;
 /// Multiply–accumulates of a second calibration's forward passes.
 const CALIBRATED: u64 = 500_000_000_000;
 /// Multiply–accumulates of tuning's forward passes.
@@ -48,7 +50,7 @@ impl Budget {
         Ok(Self {
             measured_images: count(MEASURED).max(8),
             calibrated_images: count(CALIBRATED).max(32),
-            matched_images: count(MEASURED).clamp(4, 512),
+            matched_images: count(MATCHED).clamp(4, 512),
             tuned_images: count(work.min(macs.saturating_mul(seen))),
         })
     }

@@ -9,11 +9,14 @@ use tqz_format::{TqzFile, Vector};
 
 use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
-use crate::encoder::alternatives::Alternatives;
+use crate::encoder::alternatives::{Alternatives, Way};
 use crate::encoder::layer::CodedLayer;
 use crate::encoder::prepared::unmeasured_sensitivity;
 use crate::error::TqzError;
 use crate::notes::drop_dear_notes;
+
+/// Octaves of the step constant after which it is decided again how each layer is coded.
+const FAR: f64 = 1.0;
 
 /// Prepared layers and what the file holds beside them.
 pub(crate) struct Pass<'a> {
@@ -32,6 +35,8 @@ pub(crate) struct Coded {
     pub(crate) bytes: Vec<u8>,
     /// The step constant.
     pub(crate) step: f64,
+    /// The step constant at which it was decided how each layer is coded.
+    decided_at: f64,
     /// Encodings made to find it.
     pub(crate) trials: u32,
 }
@@ -121,8 +126,25 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// A target that cannot be reached.
     pub(crate) fn search(&self, hint: Hint) -> Result<Coded, TqzError> {
+        let mut found = self.search_once(hint)?;
+        if (found.step.log2() - found.decided_at.log2()).abs() > FAR {
+            let trials = found.trials;
+            found = self.search_once(Hint {
+                step: Some(found.step),
+                ..hint
+            })?;
+            found.trials += trials;
+        }
+        Ok(found)
+    }
+
+    /// A search in which every layer's way is decided at the first step tried.
+    fn search_once(&self, hint: Hint) -> Result<Coded, TqzError> {
+        let mut ways = vec![Way::Undecided; self.prepared.len()];
+        let mut decided_at = None;
         let encode = |step: f64| {
-            let layers = self.code_all(step)?;
+            decided_at.get_or_insert(step);
+            let layers = self.code_all(step, &mut ways)?;
             let bytes = self.bytes(&layers)?;
             Ok::<_, TqzError>(Trial {
                 size_bytes: bytes.len() as u64,
@@ -136,6 +158,7 @@ impl<'a> Pass<'a> {
             layers,
             bytes,
             step: found.step,
+            decided_at: decided_at.unwrap_or(found.step),
             trials: found.trials,
         })
     }
@@ -160,7 +183,7 @@ impl<'a> Pass<'a> {
     }
 
     /// All layers at one step constant; in parallel, results in order.
-    fn code_all(&self, step: f64) -> Result<Vec<CodedLayer>, TqzError> {
+    fn code_all(&self, step: f64, ways: &mut [Way]) -> Result<Vec<CodedLayer>, TqzError> {
         let prepared = &self.prepared;
         let progress = self.job.progress;
         let weights: usize = prepared.iter().map(|p| p.layer().weights()).sum();
@@ -169,18 +192,21 @@ impl<'a> Pass<'a> {
         let mut order: Vec<usize> = (0..prepared.len()).collect();
         let work = |i: &usize| prepared[*i].layer().weights() * prepared[*i].layer().rows;
         order.sort_by_key(|i| std::cmp::Reverse(work(i)));
-        let mut coded: Vec<(usize, Result<CodedLayer, TqzError>)> = order
+        let given = &*ways;
+        let mut coded: Vec<(usize, Way, Result<CodedLayer, TqzError>)> = order
             .par_iter()
             .with_max_len(1)
             .map(|&i| {
-                let coded = prepared[i].code(self.job.config.quantizer, step);
+                let mut way = given[i];
+                let coded = prepared[i].code(&mut way, self.job.config.quantizer, step);
                 progress.advance(prepared[i].layer().weights() as u64);
-                (i, coded)
+                (i, way, coded)
             })
             .collect();
         progress.finish();
-        coded.sort_by_key(|(i, _)| *i);
-        coded.into_iter().map(|(_, result)| result).collect()
+        coded.sort_by_key(|(i, _, _)| *i);
+        coded.iter().for_each(|(i, way, _)| ways[*i] = *way);
+        coded.into_iter().map(|(_, _, result)| result).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, Axis};
+use ndarray::ArrayD;
 use tqz_engine::Network;
 
 use crate::error::TqzError;
@@ -23,18 +23,32 @@ struct Channels {
 
 impl Channels {
     fn of(value: &ArrayD<f32>) -> Self {
-        let per_channel = value.axis_iter(Axis(1)).map(|channel| {
-            let count = channel.len().max(1) as f64;
-            let mean = channel.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-            let power = channel
+        let (channels, area) = extents(value);
+        let mut sums = vec![(0.0_f64, 0.0_f64); channels];
+        let planes = value.as_slice().unwrap_or(&[]).chunks_exact(area);
+        let count = (planes.len() / channels.max(1) * area).max(1) as f64;
+        for (index, plane) in planes.enumerate() {
+            let (sum, square) = &mut sums[index % channels];
+            *sum += plane.iter().map(|&v| f64::from(v)).sum::<f64>();
+            *square += plane
                 .iter()
-                .map(|&v| (f64::from(v) - mean).powi(2))
+                .map(|&v| f64::from(v) * f64::from(v))
                 .sum::<f64>();
-            (mean, (power / count).sqrt())
+        }
+        let per_channel = sums.iter().map(|(sum, square)| {
+            let mean = sum / count;
+            (mean, (square / count - mean * mean).max(0.0).sqrt())
         });
         let (mean, spread) = per_channel.unzip();
         Self { mean, spread }
     }
+}
+
+/// Channels (axis 1) and elements of one channel of one image.
+fn extents(value: &ArrayD<f32>) -> (usize, usize) {
+    let shape = value.shape();
+    let area: usize = shape.iter().skip(2).product();
+    (shape.get(1).copied().unwrap_or(1).max(1), area.max(1))
 }
 
 /// Changed side values of `quantized` such that the knobs' channels have the moments they have in `original` on the batch;
@@ -51,7 +65,7 @@ pub(crate) fn match_moments(
     let mut wanted: BTreeMap<String, Channels> = BTreeMap::new();
     let inputs = std::slice::from_ref(batch);
     original.run_adjusting(inputs, &names, &mut |name, value| {
-        if value.ndim() >= 2 {
+        if value.ndim() >= 2 && value.is_standard_layout() {
             wanted.insert(name.to_owned(), Channels::of(&value));
         }
         value
@@ -81,6 +95,9 @@ fn correct(
         return value;
     };
     let mut scale = knob.scale.as_ref().and_then(stored);
+    if !value.is_standard_layout() || extents(&value).0 != channels {
+        return value;
+    }
     let found = Channels::of(&value);
     let (Some(offsets), mut scales) = (
         offset.as_slice_mut(),
@@ -88,7 +105,8 @@ fn correct(
     ) else {
         return value;
     };
-    for (c, mut channel) in value.axis_iter_mut(Axis(1)).enumerate() {
+    let mut corrections = Vec::with_capacity(channels);
+    for c in 0..channels {
         let gain = match &mut scales {
             Some(scales) if found.spread[c] > DEAD * wanted.spread[c] => {
                 let gain = (wanted.spread[c] / found.spread[c]).clamp(GAIN.0, GAIN.1);
@@ -99,7 +117,16 @@ fn correct(
         };
         let shift = wanted.mean[c] - gain * found.mean[c];
         offsets[c] = (f64::from(offsets[c]) * gain + shift) as f32;
-        channel.mapv_inplace(|v| (gain * f64::from(v) + shift) as f32);
+        corrections.push((gain as f32, shift as f32));
+    }
+    let area = extents(&value).1;
+    let planes = value
+        .as_slice_mut()
+        .unwrap_or(&mut [])
+        .chunks_exact_mut(area);
+    for (index, plane) in planes.enumerate() {
+        let (gain, shift) = corrections[index % channels];
+        plane.iter_mut().for_each(|v| *v = gain * *v + shift);
     }
     changed.insert(knob.offset.clone(), offset);
     if let (Some(name), Some(scale)) = (&knob.scale, scale) {
