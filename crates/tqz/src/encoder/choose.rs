@@ -15,9 +15,10 @@ use crate::encoder::pass::{Pass, quantized_network};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::Images;
+use crate::layout::WeightLayer;
 use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
-use crate::statistics::Statistics;
+use crate::statistics::{INPUT_BLOCK, Statistics};
 
 /// Factors between neighbouring candidates, by effort.
 const STRIDE_BALANCED: f64 = 3.0;
@@ -26,6 +27,9 @@ const STRIDE_BEST: f64 = 1.8;
 const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
 const REACH: i32 = 5;
+/// Work of one coding, in multiply–accumulates, up to which damping is walked at balanced effort; larger networks take the
+/// standard one, which is right for their wide layers.
+const WALKED: f64 = 1e11;
 
 /// Significant bits of side values tried, falling, until one costs more than [`HARMLESS`] of the distance.
 const SIDE_BITS: [i32; 6] = [16, 12, 10, 9, 8, 7];
@@ -87,7 +91,8 @@ pub(crate) fn choose(
         best = next;
         statistics = Some(again);
     }
-    if sized && job.config.damping.is_none() {
+    let affordable = job.config.effort == Effort::Best || work(job) <= WALKED;
+    if sized && affordable && job.config.damping.is_none() {
         let job = Job {
             statistics: statistics.as_ref().unwrap_or(job.statistics),
             ..job
@@ -114,6 +119,15 @@ pub(crate) fn choose(
         sides: best.sides,
         statistics,
     })
+}
+
+/// Multiply–accumulates of coding all layers once, in the order of magnitude.
+fn work(job: Job<'_>) -> f64 {
+    let of_layer = |layer: &WeightLayer| {
+        let (rows, cols) = ((layer.rows / layer.groups.max(1)) as f64, layer.cols as f64);
+        layer.weights() as f64 * (rows + cols.min(INPUT_BLOCK as f64))
+    };
+    job.source.layers().iter().map(of_layer).sum()
 }
 
 /// Statistics of the quantized network on the same images, or as many as the budget allows.
