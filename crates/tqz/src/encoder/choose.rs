@@ -23,6 +23,9 @@ use crate::statistics::{INPUT_BLOCK, Statistics};
 /// Factors between neighbouring candidates, by effort.
 const STRIDE_BALANCED: f64 = 3.0;
 const STRIDE_BEST: f64 = 1.8;
+/// The statistics given may hold the images kept back, so that these judge them too kindly; new ones, which do not, may look so
+/// much worse. Otherwise too little damping would be chosen where images are few.
+const LEAKED: f64 = 1.1;
 /// How often statistics are measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
@@ -85,7 +88,7 @@ pub(crate) fn choose(
         };
         let hint = (best.factor, Some(best.step));
         let next = candidate(with_them, (images, yardstick), hint)?;
-        if next.distance >= best.distance {
+        if next.distance >= LEAKED * best.distance {
             break;
         }
         best = next;
@@ -130,14 +133,15 @@ fn work(job: Job<'_>) -> f64 {
     job.source.layers().iter().map(of_layer).sum()
 }
 
-/// Statistics of the quantized network on the same images, or as many as the budget allows.
+/// Statistics of the quantized network on the images that are learnt from, or as many as the budget allows.
 fn measured_again(
     job: Job<'_>,
     quantized: &Network,
     images: &Images,
 ) -> Result<Statistics, TqzError> {
-    let all: Vec<usize> = (0..images.len()).collect();
-    let numbers = job.budget.spread(all, job.budget.calibrated_images);
+    let numbers = job
+        .budget
+        .spread(images.learnt(), job.budget.calibrated_images);
     let spec = CalibrationSpec {
         metric: job.statistics.metric,
         seed: job.statistics.seed,
