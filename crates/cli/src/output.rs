@@ -97,6 +97,11 @@ fn causes(error: &anyhow::Error) -> String {
     text
 }
 
+/// A number that may be absent, for a table.
+pub(crate) fn optional(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |v| format!("{v:.digits$}"))
+}
+
 /// A text without what would steer the terminal: names in files may hold escape sequences.
 fn printable(text: &str) -> String {
     text.chars()

@@ -10,7 +10,7 @@ use plotters::prelude::{
 
 use crate::output::thousands;
 
-pub(crate) const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
 h1{font-size:1.6rem}table{border-collapse:collapse;margin:1rem 0;width:100%}\
 td,th{padding:.35rem .7rem;text-align:right;border-bottom:1px solid #d8dde6}td:first-child,th:first-child{text-align:left}\
 figure{margin:1.5rem 0}svg{width:100%;height:auto}footer{color:#667085;font-size:.85rem}";
@@ -42,16 +42,9 @@ pub(crate) struct Point {
 pub(crate) fn demo_page(curve: &Curve) -> anyhow::Result<String> {
     let plot = plot(curve)?;
     let rows = std::iter::once(&curve.original).chain(&curve.points);
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "tqz demo" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
+    Ok(page(
+        "tqz demo",
+        html! {
                 h1 { "A small network, made smaller" }
                 p {
                     "A residual network of " (thousands(curve.weights)) " weights for ten classes of drawn pictures, compressed to three "
@@ -63,11 +56,28 @@ pub(crate) fn demo_page(curve: &Curve) -> anyhow::Result<String> {
                     tr { th { "network" } th { "bytes" } th { "bits/weight" } th { "smaller" } th { "top-1" } th { "same answer" } }
                     @for point in rows { (row(point)) }
                 }
+        },
+    ))
+}
+
+/// A whole page around its contents.
+pub(crate) fn page(title: &str, contents: Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (contents)
                 footer { "tqz " (env!("CARGO_PKG_VERSION")) }
             }
         }
     };
-    Ok(page.into_string())
+    page.into_string()
 }
 
 fn row(point: &Point) -> Markup {

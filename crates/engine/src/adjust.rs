@@ -7,7 +7,7 @@ use ndarray::ArrayD;
 use crate::error::{EngineError, OpResult};
 use crate::graph::Slot;
 use crate::network::{self, Network};
-use crate::run::{self, Watch};
+use crate::run::Watch;
 use crate::tap::views;
 use crate::value::Value;
 
@@ -30,18 +30,12 @@ impl Network {
         for &name in names {
             slots.insert(self.slot(name)?, name.to_owned());
         }
-        let values = self.input_values(&views(inputs))?;
         let mut watch = Adjusting {
             slots,
             network: self,
             adjust,
         };
-        let outputs = run::plan(
-            &self.plan,
-            &self.constants,
-            (values, &self.device),
-            &mut watch,
-        )?;
+        let outputs = self.run_watched(&views(inputs), &mut watch)?;
         self.output_arrays(outputs)
     }
 }

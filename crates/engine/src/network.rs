@@ -15,7 +15,7 @@ use crate::layer::{BatchNorm, Layer};
 use crate::limits::{MAX_CONSTANT_ELEMENTS, MAX_ELEMENTS};
 use crate::ops::Inputs;
 use crate::real::Real;
-use crate::run::{self, NoWatch};
+use crate::run::{self, NoWatch, Watch};
 use crate::value::Value;
 
 /// A dimension of a port.
@@ -203,14 +203,18 @@ impl Network {
     }
 
     fn run_views(&self, inputs: &[ArrayViewD<f32>]) -> Result<Vec<ArrayD<f32>>, EngineError> {
-        let values = self.input_values(inputs)?;
-        let outputs = run::plan(
-            &self.plan,
-            &self.constants,
-            (values, &self.device),
-            &mut NoWatch,
-        )?;
+        let outputs = self.run_watched(inputs, &mut NoWatch)?;
         self.output_arrays(outputs)
+    }
+
+    /// Runs the network's own constants on the inputs, with something watching the values between nodes.
+    pub(crate) fn run_watched(
+        &self,
+        inputs: &[ArrayViewD<f32>],
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<Value>, EngineError> {
+        let values = self.input_values(inputs)?;
+        run::plan(&self.plan, &self.constants, (values, &self.device), watch)
     }
 
     /// Runs the network on burn tensors, with other tensors in place of some stored weights: what

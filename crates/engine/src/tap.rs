@@ -14,7 +14,7 @@ use crate::error::{EngineError, Fault, OpResult, invalid};
 use crate::graph::{LayerSite, Slot};
 use crate::network::{self, Network};
 use crate::real::Leaf;
-use crate::run::{self, Watch};
+use crate::run::Watch;
 use crate::value::Value;
 
 /// Gives the cotangents of a network's outputs, one array for each output, from the outputs themselves.
@@ -60,13 +60,7 @@ impl Network {
         for &name in names {
             watch.slots.insert(self.slot(name)?, None);
         }
-        let values = self.input_values(&views(inputs))?;
-        let outputs = run::plan(
-            &self.plan,
-            &self.constants,
-            (values, &self.device),
-            &mut watch,
-        )?;
+        let outputs = self.run_watched(&views(inputs), &mut watch)?;
         let outputs = self.output_arrays(outputs)?;
         let mut values = BTreeMap::new();
         for &name in names {
@@ -113,13 +107,7 @@ impl Network {
         for &index in &taps.output_grads_of {
             watch.grads.insert(self.layer_site(index)?.output, None);
         }
-        let values = self.input_values(&views(inputs))?;
-        let results = run::plan(
-            &self.plan,
-            &self.constants,
-            (values, &self.device),
-            &mut watch,
-        )?;
+        let results = self.run_watched(&views(inputs), &mut watch)?;
         let outputs = self.output_arrays(results.iter().map(untracked).collect())?;
         let Taps {
             inputs: kept,

@@ -50,18 +50,16 @@ pub(crate) fn search_step<T>(
     hint: Hint,
     mut encode: impl FnMut(f64) -> Result<Trial<T>, TqzError>,
 ) -> Result<Found<T>, TqzError> {
-    let limit = match (target, target.limit(weights)) {
-        (_, Some(bytes)) => bytes.saturating_sub(hint.reserve_bytes),
-        (RateTarget::Step(step), None) => {
-            let outcome = encode(step)?.outcome;
-            return Ok(Found {
-                step,
-                trials: 1,
-                outcome,
-            });
-        }
-        _ => u64::MAX,
-    };
+    if let RateTarget::Step(step) = target {
+        let outcome = encode(step)?.outcome;
+        return Ok(Found {
+            step,
+            trials: 1,
+            outcome,
+        });
+    }
+    let limit = target.limit(weights).unwrap_or(u64::MAX);
+    let limit = limit.saturating_sub(hint.reserve_bytes);
     let start = hint.step.map_or(START, f64::log2);
     Search::new(limit).run(&mut encode, weights, start)
 }

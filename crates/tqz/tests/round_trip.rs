@@ -28,17 +28,17 @@ fn images(count: usize, seed: u64) -> ArrayD<f32> {
     })
 }
 
-fn calibrated(source: &Source) -> Statistics {
+fn calibrated(source: &Source, batches: &[ArrayD<f32>]) -> Statistics {
     let spec = CalibrationSpec {
         metric: Metric::Auto,
         seed: 5,
-        images: 40,
+        images: batches.iter().map(|batch| batch.shape()[0]).sum(),
         first: 0,
     };
     let mut calibration = source.calibration(spec);
-    for part in 0..2 {
+    for batch in batches {
         calibration
-            .add(&images(20, part), &Silent)
+            .add(batch, &Silent)
             .expect("the demo network runs");
     }
     calibration.finish()
@@ -49,7 +49,7 @@ fn subject() -> &'static (Source, Statistics) {
     SUBJECT.get_or_init(|| {
         let source =
             Source::new(model(), &EngineDevice::cpu()).expect("the demo network is supported");
-        let statistics = calibrated(&source);
+        let statistics = calibrated(&source, &[images(20, 0), images(20, 1)]);
         (source, statistics)
     })
 }
@@ -198,15 +198,7 @@ fn a_network_of_fixed_batch_size_is_compressed_like_any_other() {
     tensor.shape.as_mut().expect("shape").dim[0].value = Some(dimension::Value::DimValue(3));
     let source = Source::new(fixed, &EngineDevice::cpu()).expect("supported");
     assert_eq!(source.network().fixed_batch(), Some(3));
-    let spec = CalibrationSpec {
-        metric: Metric::Auto,
-        seed: 5,
-        images: 10,
-        first: 0,
-    };
-    let mut calibration = source.calibration(spec);
-    calibration.add(&images(10, 1), &Silent).expect("runs");
-    let statistics = calibration.finish();
+    let statistics = calibrated(&source, &[images(10, 1)]);
     let (bytes, _) = tqz::compress(
         &source,
         &statistics,
@@ -230,7 +222,7 @@ fn bytes_do_not_depend_on_the_number_of_threads() {
             .expect("pool");
         pool.install(|| {
             let source = Source::new(model(), &EngineDevice::cpu()).expect("supported");
-            let statistics = calibrated(&source);
+            let statistics = calibrated(&source, &[images(20, 0), images(20, 1)]);
             let config = EncoderConfig::new(RateTarget::Step(0.002));
             tqz::compress(&source, &statistics, None, &config, &Silent)
                 .expect("compressible")

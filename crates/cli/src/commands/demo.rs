@@ -11,7 +11,7 @@ use tqz_engine::Network;
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate, load_images};
 use crate::commands::eval::score;
-use crate::output::{Console, check_free, table, thousands, write_file};
+use crate::output::{Console, check_free, optional, table, thousands, write_file};
 use crate::page::{Curve, Point, demo_page};
 use crate::progress::Bars;
 
@@ -160,9 +160,6 @@ fn text(outcome: &Outcome) -> String {
         "agreement %",
         "KL nats",
     ];
-    let number = |value: Option<f64>, digits: usize| {
-        value.map_or(String::from("–"), |v| format!("{v:.digits$}"))
-    };
     let rows = std::iter::once(&outcome.original)
         .chain(&outcome.compressed)
         .map(|row| {
@@ -172,9 +169,9 @@ fn text(outcome: &Outcome) -> String {
                 thousands(row.bytes),
                 format!("{:.2}", row.bits_per_weight),
                 format!("{:.1} ×", row.times_smaller),
-                number(row.scores.top1_percent, 1),
-                number(reference.and_then(|r| r.agreement_percent), 1),
-                number(reference.and_then(|r| r.kl_nats), 4),
+                optional(row.scores.top1_percent, 1),
+                optional(reference.and_then(|r| r.agreement_percent), 1),
+                optional(reference.and_then(|r| r.kl_nats), 4),
             ]
         });
     format!(

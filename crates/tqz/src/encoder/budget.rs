@@ -54,10 +54,10 @@ impl Budget {
             tuned_images: count(work.min(macs.saturating_mul(seen))),
         })
     }
+}
 
-    /// At most so many of these numbers, evenly spread: sets are often sorted by class.
-    pub(crate) fn spread(&self, numbers: Vec<usize>, most: usize) -> Vec<usize> {
-        let stride = numbers.len().div_ceil(most.max(1)).max(1);
-        numbers.into_iter().step_by(stride).collect()
-    }
+/// At most so many of these numbers, evenly spread: sets are often sorted by class.
+pub(crate) fn spread(numbers: Vec<usize>, most: usize) -> Vec<usize> {
+    let stride = numbers.len().div_ceil(most.max(1)).max(1);
+    numbers.into_iter().step_by(stride).collect()
 }

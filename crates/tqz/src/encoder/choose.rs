@@ -3,13 +3,14 @@
 //! the precision of side values, the coarsest that does no harm. Before that the statistics are measured again with the layers
 //! quantized: what reaches a layer then is what its weights will really meet (theory §8.8).
 
-use ndarray::ArrayD;
 use tqz_engine::Network;
+use tqz_format::Vector;
 
 use crate::allocate::Hint;
 use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::config::{Effort, RateTarget};
 use crate::encoder::Job;
+use crate::encoder::budget::spread;
 use crate::encoder::finish::matched_sides;
 use crate::encoder::pass::{Pass, quantized_network};
 use crate::error::TqzError;
@@ -103,10 +104,8 @@ pub(crate) fn choose(
         best = best_damping(job, (images, yardstick), best)?;
     }
     let measure = |bits: i32| -> Result<f64, TqzError> {
-        let rounded = rounded(&best.sides, bits);
-        Ok(yardstick
-            .measure(&best.network.with_weights(&rounded)?)?
-            .distance)
+        let rounded = rounded(&best.sides, bits)?;
+        yardstick.measure(&best.network.with_weights(&rounded)?)
     };
     let mut side_bits = PEAK_BITS;
     for bits in SIDE_BITS {
@@ -139,9 +138,7 @@ fn measured_again(
     quantized: &Network,
     images: &Images,
 ) -> Result<Statistics, TqzError> {
-    let numbers = job
-        .budget
-        .spread(images.learnt(), job.budget.calibrated_images);
+    let numbers = spread(images.learnt(), job.budget.calibrated_images);
     let spec = CalibrationSpec {
         metric: job.statistics.metric,
         seed: job.statistics.seed,
@@ -159,18 +156,23 @@ fn measured_again(
     Ok(calibration.finish())
 }
 
-/// Side values as they are after quantization with so many bits.
-fn rounded(sides: &SideValues, bits: i32) -> SideValues {
-    let round = |(name, value): (&String, &ArrayD<f32>)| {
-        let mut value = value.clone();
-        if let Some((log2_step, levels)) = value.as_slice().and_then(|v| quantize_vector(v, bits)) {
-            let step = f64::from(log2_step).exp2();
-            let rounded = levels.iter().map(|l| (f64::from(*l) * step) as f32);
-            value.iter_mut().zip(rounded).for_each(|(to, v)| *to = v);
-        }
-        (name.clone(), value)
-    };
-    sides.iter().map(round).collect()
+/// Side values as a decoder gives them back after quantization with so many bits.
+fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzError> {
+    let mut rounded = sides.clone();
+    for value in rounded.values_mut() {
+        let Some((log2_step, levels)) = value.as_slice().and_then(|v| quantize_vector(v, bits))
+        else {
+            continue;
+        };
+        let vector = Vector {
+            site: 0,
+            log2_step,
+            levels,
+        };
+        let decoded = vector.reconstruct()?;
+        value.iter_mut().zip(decoded).for_each(|(to, v)| *to = v);
+    }
+    Ok(rounded)
 }
 
 /// Codes everything with the standard damping times a factor, and measures it with matched side values.

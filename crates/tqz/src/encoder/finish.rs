@@ -5,6 +5,7 @@ use tqz_engine::Network;
 use tqz_format::Vector;
 
 use crate::encoder::Job;
+use crate::encoder::budget::spread;
 use crate::encoder::pass::{Coded, quantized_network};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
@@ -34,7 +35,7 @@ fn matched(job: Job<'_>, quantized: &Network, images: &Images) -> Result<SideVal
     let numbers = match quantized.fixed_batch() {
         Some(fixed) if fixed < LEAST_BATCH || numbers.len() < fixed => Vec::new(),
         Some(fixed) => numbers[..fixed].to_vec(),
-        None => job.budget.spread(numbers, job.budget.matched_images),
+        None => spread(numbers, job.budget.matched_images),
     };
     let Some(first) = images.batches(&numbers, numbers.len()).into_iter().next() else {
         return Ok(SideValues::new());
@@ -59,12 +60,10 @@ pub(crate) fn matched_sides(
     (images, yardstick): (&Images, &Yardstick<'_>),
 ) -> Result<(SideValues, f64), TqzError> {
     let untouched = side_values(job.source.network(), job.source.knobs());
-    let before = yardstick.measure(quantized)?.distance;
+    let before = yardstick.measure(quantized)?;
     let mut sides = untouched.clone();
     sides.extend(matched(job, quantized, images)?);
-    let after = yardstick
-        .measure(&quantized.with_weights(&sides)?)?
-        .distance;
+    let after = yardstick.measure(&quantized.with_weights(&sides)?)?;
     Ok(if after < before {
         (sides, after)
     } else {
@@ -88,7 +87,13 @@ pub(crate) fn repair(
     }
     let spec = spec(job, images);
     let networks = (job.source.network(), &network);
-    tune(networks, &start, (images, yardstick), spec, job.progress)
+    tune(
+        networks,
+        (&start, distance),
+        (images, yardstick),
+        spec,
+        job.progress,
+    )
 }
 
 /// Side values as the file stores them, with so many significant bits.

@@ -20,7 +20,7 @@ use crate::report::Report;
 use crate::source::Source;
 use crate::statistics::Statistics;
 
-use budget::Budget;
+use budget::{Budget, spread};
 use choose::choose;
 use finish::{repair, side_vectors};
 use pass::{Coded, Pass};
@@ -74,7 +74,7 @@ pub fn compress(
         return report(job, &pass, coded);
     };
     job.budget = Budget::new(source, images, config.effort)?;
-    let held = job.budget.spread(images.held(), job.budget.measured_images);
+    let held = spread(images.held(), job.budget.measured_images);
     let yardstick = Yardstick::new(source.network(), images, &held)?;
     let mut choice = choose(job, images, &yardstick)?;
     let again = choice.statistics.take();

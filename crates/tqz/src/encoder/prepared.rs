@@ -33,14 +33,15 @@ const UNMEASURED: f64 = 0.01;
 
 /// The sensitivity to assume where nothing was measured: a share of the geometric mean over the layers.
 pub(crate) fn unmeasured_sensitivity(statistics: &Statistics) -> f64 {
-    let of_group = |group: &GroupStatistics| {
-        mean_diagonal_of_blocks(&group.input()) * mean_diagonal(&group.output())
-    };
     let logs: Vec<f64> = statistics
         .layers
         .values()
         .map(|layer| {
-            let sum: f64 = layer.groups.iter().map(of_group).sum();
+            let sum: f64 = layer
+                .groups
+                .iter()
+                .map(GroupStatistics::mean_sensitivity)
+                .sum();
             sum / layer.groups.len().max(1) as f64
         })
         .filter(|mean| *mean > 0.0 && mean.is_finite())

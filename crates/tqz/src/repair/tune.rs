@@ -43,23 +43,21 @@ struct Moments {
     size: f32,
 }
 
-/// Tunes the stored tensors `start` (by name, with their values) of `quantized`; returns the best values seen by the yardstick,
+/// Tunes the stored tensors `start` (by name, with their values and the distance they leave) of `quantized`; returns the best values seen by the yardstick,
 /// at worst those given, and their distance.
 ///
 /// # Errors
 /// A network that does not run or has no gradient.
 pub(crate) fn tune(
     (original, quantized): (&Network, &Network),
-    start: &SideValues,
+    (start, distance): (&SideValues, f64),
     (images, yardstick): (&Images, &Yardstick<'_>),
     spec: TuneSpec,
     progress: &dyn Progress,
 ) -> Result<(SideValues, f64), TqzError> {
     let mut values = start.clone();
     let mut best = values.clone();
-    let mut least = yardstick
-        .measure(&quantized.with_weights(&values)?)?
-        .distance;
+    let mut least = distance;
     let mut memory: BTreeMap<String, Moments> = values.iter().map(remember).collect();
     let mut order = Order::new(images, spec);
     let wanted = Wanted::of(original, images)?;
@@ -78,9 +76,7 @@ pub(crate) fn tune(
         progress.advance(1);
         let judged = (step + 1) * CHECKS / spec.steps > step * CHECKS / spec.steps;
         if judged {
-            let distance = yardstick
-                .measure(&quantized.with_weights(&values)?)?
-                .distance;
+            let distance = yardstick.measure(&quantized.with_weights(&values)?)?;
             if distance < least {
                 (least, best) = (distance, values.clone());
             }

@@ -67,6 +67,15 @@ impl GroupStatistics {
         self.output.mean()
     }
 
+    /// Mean diagonal of A times mean diagonal of G.
+    pub(crate) fn mean_sensitivity(&self) -> f64 {
+        let order: usize = self.input.iter().map(Moment::order).sum();
+        let input = self.input.iter().flat_map(Moment::mean_diagonal);
+        let input = input.map(f64::from).sum::<f64>() / order.max(1) as f64;
+        let output = self.output.mean_diagonal().map(f64::from).sum::<f64>();
+        input * (output / self.output.order().max(1) as f64)
+    }
+
     /// Number of patches seen.
     pub fn patches(&self) -> f64 {
         self.input.first().map_or(0.0, Moment::count)
@@ -173,10 +182,15 @@ impl Statistics {
 
     /// Whether these are statistics of these weight tensors.
     pub(crate) fn fits(&self, layer: &WeightLayer) -> bool {
-        let expected = LayerStatistics::empty(layer);
-        self.layers
-            .get(&layer.name)
-            .is_some_and(|found| orders(found).eq(orders(&expected)))
+        let blocks = input_blocks(layer.cols, layer.period);
+        let rows = layer.rows / layer.groups.max(1);
+        let expected = |group: &GroupStatistics| {
+            let found = group.input.iter().map(Moment::order);
+            found.eq(blocks.iter().map(Range::len)) && group.output.order() == rows
+        };
+        self.layers.get(&layer.name).is_some_and(|found| {
+            found.groups.len() == layer.groups && found.groups.iter().all(expected)
+        })
     }
 }
 

@@ -63,9 +63,19 @@ impl Moment {
         self.count += other.count;
     }
 
+    /// The diagonal of the mean, without the rest of it.
+    pub(crate) fn mean_diagonal(&self) -> impl Iterator<Item = f32> + '_ {
+        let per = self.divisor();
+        (0..self.order).map(move |r| (self.sum[packed(r) + r] / per) as f32)
+    }
+
+    fn divisor(&self) -> f64 {
+        if self.count > 0.0 { self.count } else { 1.0 }
+    }
+
     /// The mean as a full symmetric matrix; zeros before anything was added.
     pub(crate) fn mean(&self) -> Array2<f32> {
-        let per = if self.count > 0.0 { self.count } else { 1.0 };
+        let per = self.divisor();
         let mut out = Array2::zeros((self.order, self.order));
         for r in 0..self.order {
             let start = packed(r);
@@ -106,6 +116,7 @@ mod tests {
         assert_eq!(whole, parts);
         let mean = whole.mean();
         assert_eq!(mean[(0, 2)], mean[(2, 0)]);
+        assert!(whole.mean_diagonal().eq(mean.diag().iter().copied()));
         let direct: f64 = (0..40).map(|k| f64::from(part(k)[(2, 1)])).sum();
         assert!((f64::from(mean[(2, 1)]) - direct / 80.0).abs() < 1e-6);
     }

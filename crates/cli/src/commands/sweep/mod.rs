@@ -19,7 +19,7 @@ use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate, load_images};
 use crate::commands::compress::{Preset, TransformName};
 use crate::commands::eval::score;
-use crate::output::{Console, table, write_file};
+use crate::output::{Console, optional, table, write_file};
 use crate::progress::Bars;
 
 use rows::{Row, Rows};
@@ -232,18 +232,15 @@ fn text(outcome: &Outcome) -> String {
         "agreement %",
         "KL nats",
     ];
-    let number = |value: Option<f64>, digits: usize| {
-        value.map_or(String::from("–"), |v| format!("{v:.digits$}"))
-    };
     let rows = outcome.points.iter().map(|row| {
         vec![
             row.network.clone(),
             row.series(),
             format!("{:.3}", row.rate_bpw),
-            number(row.top1_percent, 2),
-            number(row.psnr_db, 3),
-            number(row.agreement_percent, 2),
-            number(row.kl_nats, 4),
+            optional(row.top1_percent, 2),
+            optional(row.psnr_db, 3),
+            optional(row.agreement_percent, 2),
+            optional(row.kl_nats, 4),
         ]
     });
     format!(

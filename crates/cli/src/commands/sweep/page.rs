@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use plotters::prelude::{
     ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries,
     PathElement, RGBColor, SVGBackend, WHITE,
 };
 
 use crate::commands::sweep::rows::Row;
-use crate::output::thousands;
-use crate::page::{INK, REFERENCE, STYLE};
+use crate::output::{optional, thousands};
+use crate::page::{INK, REFERENCE, page};
 
 const COLOURS: [RGBColor; 8] = [
     RGBColor(37, 99, 235),
@@ -53,30 +53,17 @@ pub(crate) fn sweep_page(title: &str, rows: &[Row]) -> anyhow::Result<String> {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.network == name).collect();
         sections.push(section(name, &rows)?);
     }
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { (title) }
-                @for section in sections { (section) }
-                footer { "tqz " (env!("CARGO_PKG_VERSION")) }
-            }
-        }
-    };
-    Ok(page.into_string())
+    Ok(page(
+        title,
+        html! {
+            h1 { (title) }
+            @for section in sections { (section) }
+        },
+    ))
 }
 
 fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
     let plots = [plot(rows, &ACCURACY)?, plot(rows, &DISTORTION)?];
-    let number = |value: Option<f64>, digits: usize| {
-        value.map_or(String::from("–"), |v| format!("{v:.digits$}"))
-    };
     Ok(html! {
         h2 { (name) }
         @for plot in plots { figure { (PreEscaped(plot)) } }
@@ -90,10 +77,10 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
                     td { (row.series()) }
                     td { (thousands(row.file_bytes)) }
                     td { (format!("{:.3}", row.rate_bpw)) }
-                    td { (number(row.top1_percent, 2)) }
-                    td { (number(row.psnr_db, 3)) }
-                    td { (number(row.agreement_percent, 2)) }
-                    td { (number(row.kl_nats, 4)) }
+                    td { (optional(row.top1_percent, 2)) }
+                    td { (optional(row.psnr_db, 3)) }
+                    td { (optional(row.agreement_percent, 2)) }
+                    td { (optional(row.kl_nats, 4)) }
                     td { (format!("{:.3e}", row.mse)) }
                     td { (format!("{:.0}", row.seconds)) }
                 }
