@@ -30,8 +30,6 @@ pub struct CalibrationSpec {
     pub seed: u64,
     /// Number of images in the whole set, to decide how many positions of each are enough.
     pub images: usize,
-    /// Number of the first image that will come; more than 0 where a set is spread over shards.
-    pub first: usize,
 }
 
 /// Collects statistics batch by batch.
@@ -43,8 +41,8 @@ pub struct Calibration<'a> {
     checksum: u32,
     sums: Vec<LayerStatistics>,
     metric: Metric,
-    /// Images seen so far.
-    images: usize,
+    /// Ranges of the images seen so far.
+    seen: Vec<Range<u64>>,
 }
 
 impl<'a> Calibration<'a> {
@@ -62,29 +60,41 @@ impl<'a> Calibration<'a> {
             checksum,
             sums,
             metric: spec.metric,
-            images: 0,
+            seen: Vec::new(),
         }
     }
 
     /// Images that are summed up together: batches given to [`Self::add`] should hold a multiple of it, and shards of a set
     /// begin at one, so that the sums do not depend on how the set was cut.
-    pub fn unit(network: &Network) -> usize {
-        shard_size(network) * WAVE
+    pub fn unit(&self) -> usize {
+        shard_size(self.network) * WAVE
     }
 
-    /// Adds a batch (N × C × H × W, already preprocessed). A network of fixed batch size gets shards of that size; an
-    /// incomplete last one is filled up by repeating its images.
+    /// Adds a batch (N × C × H × W, already preprocessed) of the images of these numbers in the whole set, ascending and
+    /// above those of earlier batches. A network of fixed batch size gets shards of that size; an incomplete last one is
+    /// filled up by repeating its images.
     ///
     /// # Errors
-    /// The network does not run on this input, or its output has no usable form.
-    pub fn add(&mut self, batch: &ArrayD<f32>, progress: &dyn Progress) -> Result<(), TqzError> {
+    /// The network does not run on this input, its output has no usable form, or there are more or fewer numbers than images.
+    pub fn add(
+        &mut self,
+        batch: &ArrayD<f32>,
+        numbers: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<(), TqzError> {
         let images = batch.shape().first().copied().unwrap_or(0);
+        if images != numbers.len() {
+            return Err(TqzError::Request(format!(
+                "a batch of {images} images came with {} numbers",
+                numbers.len()
+            )));
+        }
         let size = shard_size(self.network);
         let starts: Vec<usize> = (0..images).step_by(size).collect();
         for wave in starts.chunks(WAVE) {
             let shards: Vec<Shard> = wave
                 .par_iter()
-                .map(|&start| self.shard(batch, start..(start + size).min(images)))
+                .map(|&start| self.shard((batch, numbers), start..(start + size).min(images)))
                 .collect::<Result<_, _>>()?;
             if let Some(shard) = shards.first() {
                 self.metric = resolve(self.metric, &shard.tapped.outputs);
@@ -93,43 +103,54 @@ impl<'a> Calibration<'a> {
             let done = wave.last().map_or(0, |&last| (last + size).min(images));
             progress.advance((done - wave[0]) as u64);
         }
-        self.images += images;
+        for number in numbers.iter().map(|&n| n as u64) {
+            match self.seen.last_mut() {
+                Some(last) if last.end == number => last.end += 1,
+                _ => self.seen.push(number..number + 1),
+            }
+        }
         Ok(())
     }
 
     /// The sums as statistics.
     pub fn finish(self) -> Statistics {
-        let first = self.spec.first as u64;
         let names = self.layers.iter().map(|l| l.name.clone());
         Statistics {
             layers: names.zip(self.sums).collect::<BTreeMap<_, _>>(),
             network: self.checksum,
             metric: self.metric,
             seed: self.spec.seed,
-            seen: std::iter::once(first..first + self.images as u64).collect(),
+            seen: self.seen,
             total: self.spec.images as u64,
         }
     }
 
     /// Forward and backward over a range of the batch's images.
-    fn shard(&self, batch: &ArrayD<f32>, range: Range<usize>) -> Result<Shard, TqzError> {
-        let first = self.spec.first + self.images + range.start;
+    fn shard(
+        &self,
+        (batch, numbers): (&ArrayD<f32>, &[usize]),
+        range: Range<usize>,
+    ) -> Result<Shard, TqzError> {
+        let given = &numbers[range.clone()];
         let input = self
             .network
             .fill_batch(batch.slice_axis(Axis(0), range.into()))?;
+        let size = input.shape().first().copied().unwrap_or(0);
+        let numbers: Vec<usize> = given.iter().copied().cycle().take(size).collect();
         let wanted: Vec<usize> = self.layers.iter().flat_map(|l| l.uses.clone()).collect();
         let taps = TapRequest {
             inputs_of: wanted.clone(),
             output_grads_of: wanted,
         };
         let spec = self.spec;
+        let of = numbers.clone();
         let seeded = move |outputs: &[ArrayD<f32>]| {
             cotangents(outputs, spec.metric, &|image| {
-                image_rng(spec.seed, first + image)
+                image_rng(spec.seed, of[image])
             })
         };
         let tapped = self.network.forward_backward(&[input], &taps, &seeded)?;
-        Ok(Shard { first, tapped })
+        Ok(Shard { numbers, tapped })
     }
 
     /// Adds the taps of a wave to the sums: layers in parallel, shards in order.
@@ -159,7 +180,7 @@ impl<'a> Calibration<'a> {
                             node: &all[use_of],
                             input: &shard.tapped.layer_inputs[slot + k],
                             gradient: &shard.tapped.output_grads[slot + k],
-                            first: shard.first,
+                            numbers: &shard.numbers,
                             expected: images,
                         };
                         taps.add_to(&mut partial);
@@ -172,7 +193,7 @@ impl<'a> Calibration<'a> {
 
 /// The taps of one forward and backward pass.
 struct Shard {
-    first: usize,
+    numbers: Vec<usize>,
     tapped: Tapped,
 }
 

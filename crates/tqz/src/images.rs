@@ -2,7 +2,12 @@
 
 use ndarray::{ArrayD, ArrayViewD, Axis, stack};
 
+use crate::calibrate::{Calibration, CalibrationSpec};
+use crate::config::Metric;
 use crate::error::TqzError;
+use crate::progress::Progress;
+use crate::source::Source;
+use crate::statistics::Statistics;
 
 /// One in this many images is kept back from learning and used to judge.
 const HELD_EVERY: usize = 5;
@@ -40,16 +45,22 @@ impl Images {
         self.samples.iter().map(|sample| 4 * sample.len()).sum()
     }
 
+    /// Whether the image of this number is kept back to judge by; none is where there are too few.
+    pub fn is_held(&self, number: usize) -> bool {
+        self.len() >= HELD_EVERY && number < self.len() && number % HELD_EVERY == HELD_EVERY - 1
+    }
+
     /// Numbers of the images that things are learnt from; all of them where there are too few to keep some back.
     pub(crate) fn learnt(&self) -> Vec<usize> {
-        let kept = |i: &usize| self.len() < HELD_EVERY || i % HELD_EVERY != HELD_EVERY - 1;
-        (0..self.len()).filter(kept).collect()
+        (0..self.len()).filter(|&i| !self.is_held(i)).collect()
     }
 
     /// Numbers of the images that decisions are judged by: every fifth, all where there are too few.
     pub(crate) fn held(&self) -> Vec<usize> {
-        let kept = |i: &usize| self.len() < HELD_EVERY || i % HELD_EVERY == HELD_EVERY - 1;
-        (0..self.len()).filter(kept).collect()
+        let all = self.len() < HELD_EVERY;
+        (0..self.len())
+            .filter(|&i| all || self.is_held(i))
+            .collect()
     }
 
     /// Images by number as one batch.
@@ -62,6 +73,40 @@ impl Images {
         stack(Axis(0), &views).map_err(|_| {
             TqzError::Request("the calibration images have different shapes".to_owned())
         })
+    }
+
+    /// Statistics of the network on those images that are not kept back, so that these can judge what is decided by them.
+    ///
+    /// # Errors
+    /// As [`Calibration::add`].
+    pub fn calibrate(
+        &self,
+        source: &Source,
+        (metric, seed): (Metric, u64),
+        progress: &dyn Progress,
+    ) -> Result<Statistics, TqzError> {
+        let spec = CalibrationSpec {
+            metric,
+            seed,
+            images: self.len(),
+        };
+        progress.begin("calibrating", self.learnt().len() as u64);
+        let statistics = self.sum_up(source.calibration(spec), &self.learnt(), progress)?;
+        progress.finish();
+        Ok(statistics)
+    }
+
+    /// Adds the images of these numbers to a calibration and ends it.
+    pub(crate) fn sum_up(
+        &self,
+        mut calibration: Calibration<'_>,
+        numbers: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Statistics, TqzError> {
+        for batch in self.batches(numbers, calibration.unit()) {
+            calibration.add(&self.batch(&batch)?, &batch, progress)?;
+        }
+        Ok(calibration.finish())
     }
 
     /// Cuts numbers into batches of at most `size` images of one shape, in order.

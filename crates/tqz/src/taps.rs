@@ -24,8 +24,8 @@ pub(crate) struct LayerTaps<'a> {
     pub(crate) input: &'a ArrayD<f32>,
     /// Gradient at its output.
     pub(crate) gradient: &'a ArrayD<f32>,
-    /// Number of the shard's first image in the whole set.
-    pub(crate) first: usize,
+    /// Numbers of the shard's images in the whole set.
+    pub(crate) numbers: &'a [usize],
     /// Images expected in the whole set, to decide how many positions of each are enough.
     pub(crate) expected: usize,
 }
@@ -82,7 +82,7 @@ impl LayerTaps<'_> {
 
     /// Where subsampled positions begin, different for each image.
     fn phase(&self, image: usize) -> f64 {
-        ((self.first + image) as f64 * 0.618_033_988_749_895).fract()
+        (self.numbers[image] as f64 * 0.618_033_988_749_895).fract()
     }
 
     fn add_convolution(&self, sums: &mut [PartialGroup]) {

@@ -97,10 +97,12 @@ fn a_kernel_behind_cast_reshape_and_transpose_is_compressed() {
         metric: Metric::Auto,
         seed: 1,
         images: 16,
-        first: 0,
     };
     let mut calibration = source.calibration(spec);
-    calibration.add(&images(16), &Silent).expect("runs");
+    let numbers: Vec<usize> = (0..16).collect();
+    calibration
+        .add(&images(16), &numbers, &Silent)
+        .expect("runs");
     let config = EncoderConfig::new(RateTarget::BitsPerWeight(6.0));
     let (bytes, _) =
         compress(&source, &calibration.finish(), None, &config, &Silent).expect("compressible");

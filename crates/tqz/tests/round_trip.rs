@@ -33,12 +33,14 @@ fn calibrated(source: &Source, batches: &[ArrayD<f32>]) -> Statistics {
         metric: Metric::Auto,
         seed: 5,
         images: batches.iter().map(|batch| batch.shape()[0]).sum(),
-        first: 0,
     };
     let mut calibration = source.calibration(spec);
+    let mut first = 0;
     for batch in batches {
+        let numbers: Vec<usize> = (first..first + batch.shape()[0]).collect();
+        first += numbers.len();
         calibration
-            .add(batch, &Silent)
+            .add(batch, &numbers, &Silent)
             .expect("the demo network runs");
     }
     calibration.finish()

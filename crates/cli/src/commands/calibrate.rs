@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use ndarray::Axis;
 use serde::Serialize;
-use tqz::{Calibration, CalibrationSpec, Images, Metric, Progress, Source, Statistics};
+use tqz::{CalibrationSpec, Images, Metric, Progress, Source, Statistics};
 use tqz_data::DataSet;
 
 use crate::Common;
@@ -101,21 +102,38 @@ pub(crate) fn calibrate(
     asked: &Measurement,
     progress: &dyn Progress,
 ) -> anyhow::Result<Statistics> {
-    let unit = Calibration::unit(source.network());
+    calibrate_without(&Images::new(), (source, data), asked, progress)
+}
+
+/// Statistics of the network on those images of a data set that are not kept back to judge by; `images` are its first ones.
+pub(crate) fn calibrate_without(
+    images: &Images,
+    (source, data): (&Source, &DataSet),
+    asked: &Measurement,
+    progress: &dyn Progress,
+) -> anyhow::Result<Statistics> {
+    if images.len() == data.len() {
+        return Ok(images.calibrate(source, (asked.metric, asked.seed), progress)?);
+    }
+    let mut calibration = source.calibration(CalibrationSpec {
+        metric: asked.metric,
+        seed: asked.seed,
+        images: data.len(),
+    });
+    let unit = calibration.unit();
     let range = match asked.shard {
         Some(shard) => shard.range(data.len(), unit),
         None => 0..data.len(),
     };
-    let spec = CalibrationSpec {
-        metric: asked.metric,
-        seed: asked.seed,
-        images: data.len(),
-        first: range.start,
-    };
-    let mut calibration = source.calibration(spec);
     progress.begin("calibrating", range.len() as u64);
+    let mut next = range.start;
     for batch in data.batches_of(range, unit) {
-        calibration.add(&batch?.input.into_dyn(), progress)?;
+        let batch = batch?.input.into_dyn();
+        let first = next;
+        next += batch.shape()[0];
+        let numbers: Vec<usize> = (first..next).filter(|&n| !images.is_held(n)).collect();
+        let rows: Vec<usize> = numbers.iter().map(|n| n - first).collect();
+        calibration.add(&batch.select(Axis(0), &rows), &numbers, progress)?;
     }
     progress.finish();
     Ok(calibration.finish())

@@ -7,13 +7,13 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tqz::{
-    Damping, Effort, EncoderConfig, Progress, QuantizerSpec, RateTarget, Report, Source,
+    Damping, Effort, EncoderConfig, Images, Progress, QuantizerSpec, RateTarget, Report, Source,
     Statistics, TransformSpec,
 };
 use tqz_data::DataSet;
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate, load_images, read_statistics};
+use crate::commands::calibrate::{Measurement, calibrate_without, load_images, read_statistics};
 use crate::data::{DataArgs, open};
 use crate::output::{Console, check_free, thousands, usage, write_file};
 use crate::progress::Bars;
@@ -159,8 +159,13 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         Some(card) => Some(open(card, &args.from, common.seed)?),
         None => None,
     };
-    let statistics = statistics(args, (&source, data.as_ref()), common.seed, &bars)?;
-    if statistics.images() < statistics.total {
+    let images = match &data {
+        Some(data) if config.effort != Effort::Fast => Some(load_images(data, &bars)?),
+        _ => None,
+    };
+    let given = (data.as_ref(), images.as_ref());
+    let statistics = statistics(args, &source, given, &bars, common.seed)?;
+    if args.stats.is_some() && statistics.images() < statistics.total {
         console.note(
             0,
             &format!(
@@ -170,10 +175,6 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
             ),
         );
     }
-    let images = match &data {
-        Some(data) if config.effort != Effort::Fast => Some(load_images(data, &bars)?),
-        _ => None,
-    };
     let (bytes, report) = tqz::compress(&source, &statistics, images.as_ref(), &config, &bars)
         .with_context(|| args.model.display().to_string())?;
     write_file(&output, &bytes, common.force)?;
@@ -193,12 +194,13 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     console.result(&outcome, || text(&outcome))
 }
 
-/// Statistics from a file or from images.
+/// Statistics from a file, or from images without those that are to judge.
 fn statistics(
     args: &Args,
-    (source, data): (&Source, Option<&DataSet>),
-    seed: u64,
+    source: &Source,
+    (data, images): (Option<&DataSet>, Option<&Images>),
     progress: &dyn Progress,
+    seed: u64,
 ) -> anyhow::Result<Statistics> {
     if let Some(path) = &args.stats {
         return read_statistics(path);
@@ -210,7 +212,9 @@ fn statistics(
         seed,
         ..Measurement::default()
     };
-    calibrate(source, data, &asked, progress).with_context(|| {
+    let none = Images::new();
+    let images = images.unwrap_or(&none);
+    calibrate_without(images, (source, data), &asked, progress).with_context(|| {
         format!(
             "calibrating {} with {}",
             args.model.display(),

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use tqz::{CompressedModel, EncoderConfig, RateTarget, Source};
+use tqz::{CompressedModel, EncoderConfig, Metric, RateTarget, Source};
 use tqz_data::{Card, DataSet, OpenOptions, Scores};
 use tqz_engine::Network;
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate, load_images};
+use crate::commands::calibrate::load_images;
 use crate::commands::eval::score;
 use crate::output::{Console, check_free, optional, table, thousands, write_file};
 use crate::page::{Curve, Point, demo_page};
@@ -78,12 +78,8 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     };
     let original = score(source.network(), None, &test, &bars)?;
     let original = row("full precision".to_owned(), MODEL.len() as u64, original);
-    let asked = Measurement {
-        seed: common.seed,
-        ..Measurement::default()
-    };
-    let statistics = calibrate(&source, &calibration, &asked, &bars)?;
     let images = load_images(&calibration, &bars)?;
+    let statistics = images.calibrate(&source, (Metric::Auto, common.seed), &bars)?;
     let mut compressed = Vec::new();
     for rate in RATES_BPW {
         let config = EncoderConfig::new(RateTarget::BitsPerWeight(rate));

@@ -24,9 +24,6 @@ use crate::statistics::{INPUT_BLOCK, Statistics};
 /// Factors between neighbouring candidates, by effort.
 const STRIDE_BALANCED: f64 = 3.0;
 const STRIDE_BEST: f64 = 1.8;
-/// The statistics given may hold the images kept back, so that these judge them too kindly; new ones, which do not, may look so
-/// much worse. Otherwise too little damping would be chosen where images are few.
-const LEAKED: f64 = 1.1;
 /// How often statistics are measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
@@ -63,7 +60,8 @@ struct Candidate {
     distance: f64,
 }
 
-/// Chooses the statistics, the damping, then the precision of side values.
+/// Chooses the statistics, the damping, then the precision of side values. Statistics that hold the images kept back are
+/// judged too kindly by these, more so the less damping there is: new ones that do not take their place untried.
 ///
 /// # Errors
 /// As coding and running the network.
@@ -80,6 +78,7 @@ pub(crate) fn choose(
         _ => 0,
     };
     let mut statistics: Option<Statistics> = None;
+    let mut leaked = !job.statistics.spare(images);
     for _ in 0..rounds {
         let network = best.network.with_weights(&best.sides)?;
         let again = measured_again(job, &network, images)?;
@@ -89,11 +88,12 @@ pub(crate) fn choose(
         };
         let hint = (best.factor, Some(best.step));
         let next = candidate(with_them, (images, yardstick), hint)?;
-        if next.distance >= LEAKED * best.distance {
+        if !leaked && next.distance >= best.distance {
             break;
         }
         best = next;
         statistics = Some(again);
+        leaked = false;
     }
     let affordable = job.config.effort == Effort::Best || work(job) <= WALKED;
     if sized && affordable && job.config.damping.is_none() {
@@ -142,18 +142,15 @@ fn measured_again(
     let spec = CalibrationSpec {
         metric: job.statistics.metric,
         seed: job.statistics.seed,
-        images: numbers.len(),
-        first: 0,
+        images: images.len(),
     };
     let layers = (quantized, job.source.layers());
-    let mut calibration = Calibration::new(layers, job.source.checksum(), spec);
+    let calibration = Calibration::new(layers, job.source.checksum(), spec);
     job.progress
         .begin("calibrating again", numbers.len() as u64);
-    for batch in images.batches(&numbers, Calibration::unit(quantized)) {
-        calibration.add(&images.batch(&batch)?, job.progress)?;
-    }
+    let statistics = images.sum_up(calibration, &numbers, job.progress)?;
     job.progress.finish();
-    Ok(calibration.finish())
+    Ok(statistics)
 }
 
 /// Side values as a decoder gives them back after quantization with so many bits.

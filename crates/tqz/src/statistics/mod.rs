@@ -12,6 +12,7 @@ use ndarray::Array2;
 
 use crate::config::Metric;
 use crate::error::TqzError;
+use crate::images::Images;
 use crate::layout::WeightLayer;
 
 pub(crate) use moment::Moment;
@@ -122,6 +123,13 @@ impl Statistics {
     /// Number of images seen.
     pub fn images(&self) -> u64 {
         self.seen.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Whether none of the images kept back to judge by was seen; where the set was another one, that cannot be known.
+    pub(crate) fn spare(&self, images: &Images) -> bool {
+        let seen = |number: u64| self.seen.iter().any(|range| range.contains(&number));
+        let held = images.held();
+        self.total == images.len() as u64 && !held.into_iter().any(|i| seen(i as u64))
     }
 
     /// Adds up the statistics of shards of one set, in the order of their images whatever the order given: the same shards

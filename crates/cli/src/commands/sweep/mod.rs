@@ -5,18 +5,19 @@ mod page;
 mod rows;
 mod spec;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
-use tqz::{CompressedModel, EncoderConfig, Images, RateTarget, Report, Source, Statistics};
+use tqz::{CompressedModel, Effort, EncoderConfig, Images, RateTarget, Report, Source, Statistics};
 use tqz_data::{DataSet, Scores};
 use tqz_engine::Network;
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate, load_images};
+use crate::commands::calibrate::{Measurement, calibrate, calibrate_without, load_images};
 use crate::commands::compress::{Preset, TransformName};
 use crate::commands::eval::score;
 use crate::output::{Console, optional, table, write_file};
@@ -70,9 +71,60 @@ impl Combination {
 /// A network ready to be tried.
 struct Subject {
     source: Source,
-    statistics: Statistics,
-    images: Images,
+    calib: DataSet,
+    images: OnceCell<Images>,
+    /// From all images of `calib`.
+    statistics: OnceCell<Statistics>,
+    /// From those that are not kept back to judge by.
+    spared: OnceCell<Statistics>,
     test: DataSet,
+}
+
+impl Subject {
+    fn new(network: &NetworkSpec, base: &Path, common: &Common) -> anyhow::Result<Self> {
+        let device = super::device(common)?;
+        Ok(Self {
+            source: Source::read(&base.join(&network.model), &device)?,
+            calib: network.calib.open(base, common.seed)?,
+            images: OnceCell::new(),
+            statistics: OnceCell::new(),
+            spared: OnceCell::new(),
+            test: network.test.open(base, common.seed)?,
+        })
+    }
+
+    /// The file at one combination; statistics and images are made when they are first needed.
+    fn compress(
+        &self,
+        config: &EncoderConfig,
+        bars: &Bars,
+    ) -> anyhow::Result<(Vec<u8>, Report, f64)> {
+        let asked = Measurement {
+            seed: config.seed,
+            ..Measurement::default()
+        };
+        let (statistics, images) = if config.effort == Effort::Fast {
+            let whole = || calibrate(&self.source, &self.calib, &asked, bars);
+            (made(&self.statistics, whole)?, None)
+        } else {
+            let images = made(&self.images, || load_images(&self.calib, bars))?;
+            let set = (&self.source, &self.calib);
+            let spared = || calibrate_without(images, set, &asked, bars);
+            (made(&self.spared, spared)?, Some(images))
+        };
+        let start = Instant::now();
+        let (bytes, report) = tqz::compress(&self.source, statistics, images, config, bars)?;
+        Ok((bytes, report, start.elapsed().as_secs_f64()))
+    }
+}
+
+/// What is in the cell; if nothing, it is made and put there.
+fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
 }
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
@@ -128,7 +180,7 @@ fn sweep_network(
         return Ok(());
     }
     let bars = Bars::new(console);
-    let subject = subject(network, base, common, &bars)?;
+    let subject = Subject::new(network, base, common)?;
     for combination in missing {
         let row = point(network, &subject, combination, (common, &bars))?;
         console.note(
@@ -145,27 +197,6 @@ fn sweep_network(
     Ok(())
 }
 
-fn subject(
-    network: &NetworkSpec,
-    base: &Path,
-    common: &Common,
-    bars: &Bars,
-) -> anyhow::Result<Subject> {
-    let device = super::device(common)?;
-    let source = Source::read(&base.join(&network.model), &device)?;
-    let calib = network.calib.open(base, common.seed)?;
-    let asked = Measurement {
-        seed: common.seed,
-        ..Measurement::default()
-    };
-    Ok(Subject {
-        statistics: calibrate(&source, &calib, &asked, bars)?,
-        images: load_images(&calib, bars)?,
-        test: network.test.open(base, common.seed)?,
-        source,
-    })
-}
-
 /// Makes one file, decodes it and scores it.
 fn point(
     network: &NetworkSpec,
@@ -173,17 +204,14 @@ fn point(
     combination: Combination,
     (common, bars): (&Common, &Bars),
 ) -> anyhow::Result<Row> {
-    let start = Instant::now();
     let config = EncoderConfig {
         transform: combination.transform.into(),
         effort: combination.preset.into(),
         seed: common.seed,
         ..EncoderConfig::new(RateTarget::BitsPerWeight(combination.bits))
     };
-    let images = Some(&subject.images);
     let source = &subject.source;
-    let (bytes, report) = tqz::compress(source, &subject.statistics, images, &config, bars)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let (bytes, report, seconds) = subject.compress(&config, bars)?;
     let decoded = CompressedModel::decode(&bytes)?;
     let small = Network::from_model(&decoded.to_model()?, &super::device(common)?)?;
     let scores = score(&small, Some(source.network()), &subject.test, bars)?;
