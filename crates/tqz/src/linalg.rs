@@ -183,6 +183,14 @@ impl<T: faer::traits::ComplexField + num_traits::Float> BlockDiagonal<T> {
 }
 
 impl BlockDiagonal<f64> {
+    /// With a number added to the diagonal.
+    pub(crate) fn plus(mut self, number: f64) -> Self {
+        for block in &mut self.blocks {
+            block.diag_mut().mapv_inplace(|v| v + number);
+        }
+        self
+    }
+
     /// The same in single precision.
     pub(crate) fn to_single(&self) -> BlockDiagonal<f32> {
         let single = |block: &Array2<f64>| block.mapv(|v| v as f32);

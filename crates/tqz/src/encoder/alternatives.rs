@@ -3,7 +3,8 @@
 
 use ndarray::Array2;
 
-use crate::config::{Basis, EncoderConfig, QuantizerSpec, RateTarget, TransformSpec};
+use crate::config::{Basis, EncoderConfig, QuantizerSpec, TransformSpec};
+use crate::encoder::bits_per_weight;
 use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
 use crate::encoder::prepared::PreparedLayer;
 use crate::error::TqzError;
@@ -14,7 +15,8 @@ use crate::statistics::LayerStatistics;
 const NARROW: usize = 64;
 /// Wider layers are always transformed at rates below [`HIGH_RATE`]: the decision would only cost time.
 const WIDE: usize = 128;
-/// Bits per weight of the whole file from which on the basis of any layer may cost more than it saves.
+/// Bits per weight of the whole file from which on no layer is transformed unless that is asked for: few rows of T vanish, and the
+/// closed form, which would decide, does not see that more is learnt by heart from few images.
 const HIGH_RATE: f64 = 2.0;
 
 /// Which of the ways a layer is coded in.
@@ -47,21 +49,23 @@ impl Alternatives {
         weights: Array2<f32>,
         statistics: &LayerStatistics,
         (config, factor_of_damping): (&EncoderConfig, f64),
-        unmeasured: f64,
+        (unmeasured, total_weights): (f64, u64),
     ) -> Result<Self, TqzError> {
         let narrowest = layer.rows.min(layer.cols);
         let transformable = layer.groups == 1 && narrowest >= NARROW;
+        let high_rate = config
+            .target
+            .limit(total_weights)
+            .is_some_and(|bytes| bits_per_weight(bytes, total_weights) >= HIGH_RATE);
         let basis = match config.transform {
             TransformSpec::Identity => None,
             TransformSpec::Klt => Some(Basis::Klt),
-            TransformSpec::Elt | TransformSpec::Auto => Some(Basis::Elt),
+            TransformSpec::Elt => Some(Basis::Elt),
+            TransformSpec::Auto => Some(Basis::Elt).filter(|_| !high_rate),
         };
         let basis = basis.filter(|_| transformable);
-        let high_rate =
-            matches!(config.target, RateTarget::BitsPerWeight(bits) if bits >= HIGH_RATE);
-        let undecided = config.transform == TransformSpec::Auto
-            && basis.is_some()
-            && (narrowest <= WIDE || high_rate);
+        let undecided =
+            config.transform == TransformSpec::Auto && basis.is_some() && narrowest <= WIDE;
         let prepare = |basis: Option<Basis>| {
             let how = (basis, config, factor_of_damping);
             PreparedLayer::new(layer, weights.clone(), statistics, how, unmeasured)

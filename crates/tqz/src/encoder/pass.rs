@@ -50,7 +50,10 @@ impl<'a> Pass<'a> {
         let layers = job.source.layers();
         job.progress
             .begin("factoring statistics", layers.len() as u64);
-        let unmeasured = unmeasured_sensitivity(job.statistics);
+        let of_network = (
+            unmeasured_sensitivity(job.statistics),
+            job.source.weight_count(),
+        );
         let prepared = layers
             .par_iter()
             .map(|layer| {
@@ -65,7 +68,7 @@ impl<'a> Pass<'a> {
                     })?;
                 let weights = job.source.matrix(layer)?;
                 let asked = (job.config, damping_factor);
-                let prepared = Alternatives::new(layer, weights, found, asked, unmeasured);
+                let prepared = Alternatives::new(layer, weights, found, asked, of_network);
                 job.progress.advance(1);
                 prepared
             })

@@ -9,7 +9,7 @@ use crate::linalg::{
     BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, damped, damped_blocks, mean_diagonal,
     mean_diagonal_of_blocks, unit_upper,
 };
-use crate::statistics::{GroupStatistics, LayerStatistics, Statistics};
+use crate::statistics::{GroupStatistics, LayerStatistics, Statistics, shrinkage};
 use crate::transform::{ColumnBasis, column_basis};
 
 /// Damping where the weights themselves are quantized with feedback (theory §9: residual networks of 16–64 channels).
@@ -137,6 +137,36 @@ fn standard_damping(layer: &WeightLayer, basis: Option<Basis>) -> Damping {
     damping
 }
 
+/// Least sensitivity of a depthwise channel, relative to the mean over the layer's: few images may saturate a channel, so that
+/// it seems not to matter (theory §9), and it has few weights to save.
+const CHANNEL_FLOOR: f64 = 0.1;
+
+/// Added to the diagonal of each depthwise channel's own Fisher block.
+fn channel_floor(layer: &WeightLayer, statistics: &LayerStatistics) -> f64 {
+    let groups = &statistics.groups;
+    if !layer.is_depthwise() || groups.len() < 2 {
+        return 0.0;
+    }
+    let sum: f64 = groups.iter().map(GroupStatistics::mean_sensitivity).sum();
+    CHANNEL_FLOOR * sum / groups.len() as f64
+}
+
+/// Damping raised by what the errors of A and G from so many patches ask for. Depthwise channels have few weights and a floor.
+fn trusted(
+    damping: Damping,
+    layer: &WeightLayer,
+    (a, g): (&[Array2<f32>], &Array2<f32>),
+    patches: f64,
+) -> Damping {
+    if layer.is_depthwise() {
+        return damping;
+    }
+    Damping {
+        input: damping.input + shrinkage(a, patches),
+        output: damping.output + shrinkage(std::slice::from_ref(g), patches),
+    }
+}
+
 fn factor(
     layer: &WeightLayer,
     weights: &Array2<f32>,
@@ -154,8 +184,10 @@ fn factor(
         transformed: None,
         warning: None,
     };
+    let floor = channel_floor(layer, statistics);
     for group in &statistics.groups {
         let (a, g) = (group.input(), group.output());
+        let damping = trusted(damping, layer, (&a, &g), group.patches());
         let [mean_a, mean_g] = [mean_diagonal_of_blocks(&a), mean_diagonal(&g)];
         let empty_g = if mean_a > 0.0 {
             unmeasured / mean_a
@@ -167,7 +199,12 @@ fn factor(
         } else {
             1.0
         };
-        let a = damped_blocks(&a, damping.input, empty_a);
+        let damped_a = damped_blocks(&a, damping.input, empty_a);
+        let a = if mean_g > 0.0 {
+            damped_a.plus(floor / mean_g)
+        } else {
+            damped_a
+        };
         let g = damped(&g, damping.output, empty_g);
         prepared.plain_input.push(a.diagonal());
         prepared.plain_output.extend(g.diag().iter());

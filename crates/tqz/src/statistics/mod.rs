@@ -4,6 +4,7 @@
 mod file;
 mod moment;
 mod partial;
+mod shrinkage;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,6 +18,7 @@ use crate::layout::WeightLayer;
 
 pub(crate) use moment::Moment;
 pub(crate) use partial::{PartialGroup, partial_sums};
+pub(crate) use shrinkage::shrinkage;
 
 /// Longest patch whose second moment A is kept whole. Longer ones (dense layers after a flattened feature map) get a
 /// block-diagonal A with equal blocks of whole input channels: memory per layer is then at most `INPUT_BLOCK · K` numbers.
