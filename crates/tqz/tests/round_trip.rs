@@ -170,7 +170,7 @@ fn divergence(source: &Source, bytes: &[u8]) -> f64 {
 fn images_make_a_file_of_the_same_size_more_faithful() {
     let (source, statistics) = subject();
     let mut calibration = Images::new();
-    (0..2).for_each(|part| calibration.add(&images(20, part)));
+    (0..4).for_each(|part| calibration.add(&images(20, part)));
     let config = at(1.5, TransformSpec::Auto);
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
