@@ -82,11 +82,11 @@ pub fn count_layer(layer: &LayerRecord) -> Result<LayerBits, FormatError> {
         coder.block_header(rows_left, Some(block))?;
         bits.header_bits += coder.io.take().total_bits();
         rows_left -= block.rows;
-        let (first, second) = block.matrices();
+        let (first, bases) = block.matrices();
         coder.matrix(first.spec, Role::Coefficients, Some(first))?;
         bits.coefficients += coder.io.take();
-        if let Some(second) = second {
-            coder.matrix(second.spec, Role::Basis, Some(second))?;
+        for basis in bases {
+            coder.matrix(basis.spec, Role::Basis, Some(basis))?;
             bits.basis += coder.io.take();
         }
     }
@@ -94,11 +94,14 @@ pub fn count_layer(layer: &LayerRecord) -> Result<LayerBits, FormatError> {
 }
 
 impl Block {
-    /// T (or the weights) and S.
-    fn matrices(&self) -> (&LevelMatrix, Option<&LevelMatrix>) {
+    /// T (or the weights) and the synthesis bases.
+    fn matrices(&self) -> (&LevelMatrix, Vec<&LevelMatrix>) {
         match &self.coding {
-            BlockCoding::Identity { weights } => (weights, None),
-            BlockCoding::Column { t, s } | BlockCoding::Row { t, s } => (t, Some(s)),
+            BlockCoding::Identity { weights } => (weights, vec![]),
+            BlockCoding::Column { t, s }
+            | BlockCoding::Row { t, s }
+            | BlockCoding::Kernel { t, s } => (t, vec![s]),
+            BlockCoding::Both { t, s, v } => (t, vec![s, v]),
         }
     }
 }
@@ -109,13 +112,41 @@ enum BlockKind {
     Identity = 0,
     Column = 1,
     Row = 2,
+    Kernel = 3,
+    Both = 4,
 }
 
-/// Rows, kind and inner dimension of a block.
+impl BlockKind {
+    const LAST: u64 = Self::Both as u64;
+
+    fn of(coding: &BlockCoding) -> Self {
+        match coding {
+            BlockCoding::Identity { .. } => Self::Identity,
+            BlockCoding::Column { .. } => Self::Column,
+            BlockCoding::Row { .. } => Self::Row,
+            BlockCoding::Kernel { .. } => Self::Kernel,
+            BlockCoding::Both { .. } => Self::Both,
+        }
+    }
+
+    fn stored(number: usize) -> Self {
+        match number {
+            0 => Self::Identity,
+            1 => Self::Column,
+            2 => Self::Row,
+            3 => Self::Kernel,
+            _ => Self::Both,
+        }
+    }
+}
+
+/// Rows, kind and inner dimensions of a block.
 struct BlockHeader {
     rows: usize,
     kind: BlockKind,
     inner: usize,
+    /// Of the transform of the inputs where there are two.
+    second: usize,
 }
 
 struct LayerCoder<'a, IO> {
@@ -188,28 +219,27 @@ impl<IO: BitIo> LayerCoder<'_, IO> {
         // Rows that remain after this block: 0 for the usual single block.
         let after = given.map_or(0, |block| rows_left.saturating_sub(block.rows));
         let after = self.uint("rows after a block", after, rows_left as u64 - 1)?;
-        let (kind, inner) = match given.map(|block| &block.coding) {
-            None | Some(BlockCoding::Identity { .. }) => (BlockKind::Identity, 0),
-            Some(BlockCoding::Column { t, .. }) => (BlockKind::Column, t.spec.rows),
-            Some(BlockCoding::Row { s, .. }) => (BlockKind::Row, s.spec.rows),
+        let coding = given.map(|block| &block.coding);
+        let kind = coding.map_or(BlockKind::Identity, BlockKind::of);
+        let kind = BlockKind::stored(self.uint("block kind", kind as usize, BlockKind::LAST)?);
+        let (inner, second) = match coding {
+            None | Some(BlockCoding::Identity { .. }) => (0, 0),
+            Some(BlockCoding::Column { t, .. }) => (t.spec.rows, 0),
+            Some(BlockCoding::Row { s, .. } | BlockCoding::Kernel { s, .. }) => (s.spec.rows, 0),
+            Some(BlockCoding::Both { t, v, .. }) => (t.spec.rows, v.spec.rows),
         };
-        // Larger kinds are reserved: two-sided transforms, transforms inside a kernel.
-        let kind = match self.uint("block kind", kind as usize, 2)? {
-            0 => BlockKind::Identity,
-            1 => BlockKind::Column,
-            _ => BlockKind::Row,
+        let mut dimension = |wanted: bool, value: usize| match wanted {
+            true => self.uint("inner dimension", value, MAX_EXTENT),
+            false => Ok(0),
         };
-        let identity = kind == BlockKind::Identity;
-        let inner = if identity {
-            0
-        } else {
-            self.uint("inner dimension", inner, MAX_EXTENT)?
-        };
+        let inner = dimension(kind != BlockKind::Identity, inner)?;
+        let second = dimension(kind == BlockKind::Both, second)?;
         self.io.check(WHAT)?;
         Ok(BlockHeader {
             rows: rows_left - after,
             kind,
             inner,
+            second,
         })
     }
 
@@ -220,28 +250,46 @@ impl<IO: BitIo> LayerCoder<'_, IO> {
         given: Option<&Block>,
     ) -> Result<Option<BlockCoding>, FormatError> {
         let (n, k, period) = (header.rows, header.inner, shape.period);
-        let (first, second) = given.map(Block::matrices).unzip();
-        let second = second.flatten();
-        let spec = |rows, cols, period| MatrixSpec { rows, cols, period };
-        if header.kind == BlockKind::Identity {
-            let weights = self.matrix(spec(n, shape.cols, period), Role::Coefficients, first)?;
-            return Ok(weights.map(|weights| BlockCoding::Identity { weights }));
-        }
-        let (t, s) = if header.kind == BlockKind::Column {
-            (spec(k, shape.cols, period), spec(n, k, 1))
-        } else {
-            let cols = (k as u64).saturating_mul(period as u64);
-            check_limit("columns of a matrix", cols, MAX_EXTENT)?;
-            (
-                spec(n, cols as usize, period),
-                spec(k, shape.cols / period, 1),
-            )
+        let (first, bases) = given.map(Block::matrices).unzip();
+        let bases = bases.unwrap_or_default();
+        let channels = shape.cols / period;
+        let spec = |rows, cols: usize, period| {
+            check_limit("columns of a matrix", cols as u64, MAX_EXTENT)?;
+            Ok::<_, FormatError>(MatrixSpec { rows, cols, period })
+        };
+        let times = |a: usize, b: usize| a.saturating_mul(b);
+        let (t, s, v) = match header.kind {
+            BlockKind::Identity => (spec(n, shape.cols, period)?, None, None),
+            BlockKind::Column => (spec(k, shape.cols, period)?, Some(spec(n, k, 1)?), None),
+            BlockKind::Row => (
+                spec(n, times(k, period), period)?,
+                Some(spec(k, channels, 1)?),
+                None,
+            ),
+            BlockKind::Kernel => (
+                spec(n, times(channels, k), k.max(1))?,
+                Some(spec(k, period, 1)?),
+                None,
+            ),
+            BlockKind::Both => (
+                spec(k, times(header.second, period), period)?,
+                Some(spec(n, k, 1)?),
+                Some(spec(header.second, channels, 1)?),
+            ),
         };
         let t = self.matrix(t, Role::Coefficients, first)?;
-        let s = self.matrix(s, Role::Basis, second)?;
-        Ok(t.zip(s).map(|(t, s)| match header.kind {
-            BlockKind::Row => BlockCoding::Row { t, s },
-            _ => BlockCoding::Column { t, s },
-        }))
+        let mut basis = |index: usize, spec: Option<MatrixSpec>| match spec {
+            Some(spec) => self.matrix(spec, Role::Basis, bases.get(index).copied()),
+            None => Ok(None),
+        };
+        let (s, v) = (basis(0, s)?, basis(1, v)?);
+        Ok(match (header.kind, t, s, v) {
+            (BlockKind::Identity, Some(weights), _, _) => Some(BlockCoding::Identity { weights }),
+            (BlockKind::Column, Some(t), Some(s), _) => Some(BlockCoding::Column { t, s }),
+            (BlockKind::Row, Some(t), Some(s), _) => Some(BlockCoding::Row { t, s }),
+            (BlockKind::Kernel, Some(t), Some(s), _) => Some(BlockCoding::Kernel { t, s }),
+            (BlockKind::Both, Some(t), Some(s), Some(v)) => Some(BlockCoding::Both { t, s, v }),
+            _ => None,
+        })
     }
 }

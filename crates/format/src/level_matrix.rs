@@ -3,7 +3,7 @@
 use crate::entropy::MatrixSpec;
 use crate::error::{FormatError, check_equal, check_limit};
 use crate::limits::{
-    MAX_BASE_EXPONENT, MAX_EXTENT, MAX_LEVEL, MAX_SCALE_EXPONENT, MAX_SCALE_SHIFT,
+    MAX_BASE_EXPONENT, MAX_DEPTH, MAX_EXTENT, MAX_LEVEL, MAX_SCALE_EXPONENT, MAX_SCALE_SHIFT,
 };
 
 /// Exponents of rows or columns: factor `2^(units << shift)/64`.
@@ -85,6 +85,30 @@ impl StepScale {
     }
 }
 
+/// How levels become bits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Packing {
+    /// By the adaptive level model.
+    #[default]
+    Modelled,
+    /// Two's complement of one width for a row: no entropy coding (paper Eq. 5).
+    RowDepths(Vec<u8>),
+    /// Likewise, one width for a column.
+    ColumnDepths(Vec<u8>),
+}
+
+impl Packing {
+    /// Bits of the level at (`row`, `col`); none where the model codes it.
+    #[must_use]
+    pub fn depth_bits(&self, row: usize, col: usize) -> Option<u32> {
+        match self {
+            Self::Modelled => None,
+            Self::RowDepths(depths) => Some(depths[row].into()),
+            Self::ColumnDepths(depths) => Some(depths[col].into()),
+        }
+    }
+}
+
 /// A matrix of levels and their steps. Rows without any level take no memory; the others are kept column
 /// after column, the order in which they are coded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +119,7 @@ pub struct LevelMatrix {
     pub(crate) active: Vec<u32>,
     /// `active.len() * cols` levels, columns outer.
     pub(crate) levels: Vec<i32>,
+    pub(crate) packing: Packing,
 }
 
 impl LevelMatrix {
@@ -127,10 +152,29 @@ impl LevelMatrix {
             scale,
             active,
             levels: kept,
+            packing: Packing::Modelled,
         };
         matrix.forget_inactive_scales();
         matrix.validate()?;
         Ok(matrix)
+    }
+
+    /// The same with levels of fixed widths. Widths of rows without any level are not stored: they become 0.
+    ///
+    /// # Errors
+    /// If widths are missing or beyond 1 to [`MAX_DEPTH`], or a level does not fit its own.
+    pub fn with_packing(mut self, packing: Packing) -> Result<Self, FormatError> {
+        self.packing = packing;
+        if let Packing::RowDepths(depths) = &mut self.packing {
+            let mut active = self.active.iter().peekable();
+            for (r, depth) in depths.iter_mut().enumerate() {
+                if active.next_if(|&&a| a as usize == r).is_none() {
+                    *depth = 0;
+                }
+            }
+        }
+        self.validate()?;
+        Ok(self)
     }
 
     fn forget_inactive_scales(&mut self) {
@@ -160,6 +204,12 @@ impl LevelMatrix {
     #[must_use]
     pub fn active_rows(&self) -> &[u32] {
         &self.active
+    }
+
+    /// How the levels become bits.
+    #[must_use]
+    pub fn packing(&self) -> &Packing {
+        &self.packing
     }
 
     /// Levels of the active rows, column after column.
@@ -209,7 +259,40 @@ impl LevelMatrix {
         if let Some(cols) = &self.scale.cols {
             cols.validate(self.spec.cols)?;
         }
-        self.levels.iter().try_for_each(|&level| check_level(level))
+        self.levels
+            .iter()
+            .try_for_each(|&level| check_level(level))?;
+        self.validate_depths()
+    }
+
+    fn validate_depths(&self) -> Result<(), FormatError> {
+        match &self.packing {
+            Packing::Modelled => return Ok(()),
+            Packing::RowDepths(depths) => {
+                check_equal("number of bit-depths", depths.len(), self.spec.rows)?;
+                for &r in &self.active {
+                    check_depth(depths[r as usize].into())?;
+                }
+            }
+            Packing::ColumnDepths(depths) => {
+                check_equal("number of bit-depths", depths.len(), self.spec.cols)?;
+                depths.iter().try_for_each(|&d| check_depth(d.into()))?;
+            }
+        }
+        let count = self.active.len().max(1);
+        for (j, column) in self.levels.chunks_exact(count).enumerate() {
+            for (&r, &level) in self.active.iter().zip(column) {
+                let depth = self.packing.depth_bits(r as usize, j).unwrap_or(32);
+                if i64::from(level) << 1 >= 1 << depth || i64::from(level) << 1 < -(1 << depth) {
+                    return Err(FormatError::Invalid {
+                        what: "level",
+                        found: level.into(),
+                        legal: "what its bit-depth holds in two's complement",
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -231,6 +314,17 @@ pub(crate) fn check_base(base: i64) -> Result<(), FormatError> {
             what: "base exponent",
             found: base,
             legal,
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn check_depth(depth: i64) -> Result<(), FormatError> {
+    if !(1..=i64::from(MAX_DEPTH)).contains(&depth) {
+        return Err(FormatError::Invalid {
+            what: "bit-depth",
+            found: depth,
+            legal: "1 to 21",
         });
     }
     Ok(())

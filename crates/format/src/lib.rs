@@ -21,7 +21,7 @@ pub use entropy::{BitIo, CandidateCosts, Counter, LevelContext, LevelModel, Matr
 pub use error::FormatError;
 pub use header::{Directory, SIGNATURE, SectionEntry, SectionKind};
 pub use layer_code::{LayerBits, count_layer};
-pub use level_matrix::{LevelMatrix, ScaleVector, StepScale};
+pub use level_matrix::{LevelMatrix, Packing, ScaleVector, StepScale};
 pub use limits::DecodeLimits;
 pub use matrix_code::count_matrix;
 pub use record::{

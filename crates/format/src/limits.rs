@@ -3,6 +3,8 @@
 
 /// Newest format version, the one written.
 pub const VERSION: u16 = 1;
+/// Bits of a level of fixed width: what [`MAX_LEVEL`] takes, less its positive end.
+pub const MAX_DEPTH: u8 = 21;
 /// Largest magnitude of a level of a matrix.
 pub const MAX_LEVEL: i32 = 1 << 20;
 /// Largest magnitude of a level of a side vector.

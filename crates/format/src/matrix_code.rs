@@ -2,16 +2,22 @@
 
 use crate::entropy::{
     AdaptiveBit, BitIo, Counter, LevelModel, MatrixSpec, Part, PartBits, UintModel, code_flag,
-    code_sint,
+    code_plain, code_sint,
 };
 use crate::error::{FormatError, check_limit};
-use crate::level_matrix::{LevelMatrix, ScaleVector, StepScale, check_base, check_level};
+use crate::level_matrix::{
+    LevelMatrix, Packing, ScaleVector, StepScale, check_base, check_depth, check_level,
+};
 use crate::limits::DecodeLimits;
 use crate::scale_code::code_scales;
 
 /// How many rows' activities are decoded between two looks at the end of the stream.
 const CHECK_EVERY: usize = 4096;
 const WHAT: &str = "a matrix";
+/// Quantizers as stored.
+const MODELLED: u64 = 0;
+const ROW_DEPTHS: u64 = 1;
+const COLUMN_DEPTHS: u64 = 2;
 
 /// Role of a matrix in its layer: each role keeps its model from block to block.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +56,15 @@ impl MatrixCoder {
         given: Option<&LevelMatrix>,
     ) -> Result<Option<LevelMatrix>, FormatError> {
         io.mark(Part::Header);
-        // Larger quantizers are reserved: dependent (trellis) quantization.
-        self.header.code_limited(io, "quantizer", 0, 0)?;
+        // Larger ones are reserved: dependent (trellis) quantization.
+        let quantizer = given.map_or(0, |m| match m.packing {
+            Packing::Modelled => MODELLED,
+            Packing::RowDepths(_) => ROW_DEPTHS,
+            Packing::ColumnDepths(_) => COLUMN_DEPTHS,
+        });
+        let quantizer = self
+            .header
+            .code_limited(io, "quantizer", quantizer, COLUMN_DEPTHS)?;
         let base = given.map_or(0, |m| m.scale.base);
         let base = code_sint(&mut self.header, io, base.into());
         check_base(base)?;
@@ -63,16 +76,16 @@ impl MatrixCoder {
         io.mark(Part::Scales);
         let rows = code_row_scales(io, &spec, &active, given)?;
         let cols = code_col_scales(io, &spec, given)?;
+        let packing = code_depths(io, quantizer, (&spec, &active), given)?;
         io.mark(Part::Levels);
-        let levels = self.levels(
-            io,
-            MatrixSpec {
-                rows: active.len(),
-                ..spec
-            },
-            role,
-            given,
-        )?;
+        let coded = MatrixSpec {
+            rows: active.len(),
+            ..spec
+        };
+        let levels = match &packing {
+            Packing::Modelled => self.levels(io, coded, role, given)?,
+            fixed => fixed_levels(io, (spec.cols, &active), fixed, given)?,
+        };
         let scale = StepScale {
             base: base as i32,
             rows,
@@ -83,6 +96,7 @@ impl MatrixCoder {
             scale,
             active,
             levels,
+            packing,
         }))
     }
 
@@ -120,6 +134,70 @@ impl MatrixCoder {
         }
         Ok(levels)
     }
+}
+
+/// Codes the widths of levels of fixed width: those of the active rows, or of all columns.
+fn code_depths<IO: BitIo>(
+    io: &mut IO,
+    quantizer: u64,
+    (spec, active): (&MatrixSpec, &[u32]),
+    given: Option<&LevelMatrix>,
+) -> Result<Packing, FormatError> {
+    let listed: Option<Vec<i32>> = given.and_then(|m| match &m.packing {
+        Packing::Modelled => None,
+        Packing::RowDepths(d) => Some(active.iter().map(|&r| d[r as usize].into()).collect()),
+        Packing::ColumnDepths(d) => Some(d.iter().map(|&d| d.into()).collect()),
+    });
+    let count = match quantizer {
+        MODELLED => return Ok(Packing::Modelled),
+        ROW_DEPTHS => active.len(),
+        _ => spec.cols,
+    };
+    let (shift, coded) = code_scales(io, 0, count, 1, listed.as_deref())?;
+    // Writers and counters get nothing back from the list and use what they were given.
+    let coded = if IO::DECODES {
+        coded
+    } else {
+        listed.unwrap_or_default()
+    };
+    let depths = coded.iter().map(|&d| {
+        let depth = i64::from(d) << shift;
+        check_depth(depth).map(|()| depth as u8)
+    });
+    let depths = depths.collect::<Result<Vec<u8>, _>>()?;
+    if quantizer == COLUMN_DEPTHS {
+        return Ok(Packing::ColumnDepths(depths));
+    }
+    let mut of_rows = vec![0; spec.rows];
+    for (&r, depth) in active.iter().zip(depths) {
+        of_rows[r as usize] = depth;
+    }
+    Ok(Packing::RowDepths(of_rows))
+}
+
+/// Codes levels in two's complement of their widths.
+fn fixed_levels<IO: BitIo>(
+    io: &mut IO,
+    (cols, active): (usize, &[u32]),
+    packing: &Packing,
+    given: Option<&LevelMatrix>,
+) -> Result<Vec<i32>, FormatError> {
+    let mut levels = Vec::new();
+    for j in 0..cols {
+        for (index, &r) in active.iter().enumerate() {
+            let depth = packing.depth_bits(r as usize, j).unwrap_or(1);
+            let level = given.map_or(0, |m| m.levels[j * active.len() + index]);
+            let bits = code_plain(io, level as u64 & ((1 << depth) - 1), depth) as i64;
+            let negative = bits >> (depth - 1) & 1;
+            if IO::DECODES {
+                let level = (bits - (negative << depth)) as i32;
+                check_level(level)?;
+                levels.push(level);
+            }
+        }
+        io.check(WHAT)?;
+    }
+    Ok(levels)
 }
 
 /// Codes which rows have a level; a matrix without columns has none.

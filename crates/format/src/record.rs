@@ -120,6 +120,23 @@ pub enum BlockCoding {
         /// Synthesis basis, k x m.
         s: LevelMatrix,
     },
+    /// Transform inside the kernels: `W[r, i·kk + p] = sum over l of T[r, i·k + l]·S[l,p]`.
+    Kernel {
+        /// Coefficients, n x m·k, k positions.
+        t: LevelMatrix,
+        /// Synthesis basis, k x kk.
+        s: LevelMatrix,
+    },
+    /// Column and row transform: `X[r, q·kk + p] = sum over l of S[r,l]·T[l, q·kk + p]` and
+    /// `W[r, i·kk + p] = sum over q of X[r, q·kk + p]·V[q,i]`.
+    Both {
+        /// Coefficients, k x q·kk.
+        t: LevelMatrix,
+        /// Synthesis basis of the outputs, n x k.
+        s: LevelMatrix,
+        /// Synthesis basis of the inputs, q x m.
+        v: LevelMatrix,
+    },
 }
 
 impl LayerRecord {
@@ -183,6 +200,17 @@ impl Block {
                 let k = s.spec.rows;
                 fits(t, self.rows, k.saturating_mul(shape.period), shape.period)?;
                 fits(s, k, channels, 1)
+            }
+            BlockCoding::Kernel { t, s } => {
+                let k = s.spec.rows;
+                fits(t, self.rows, channels.saturating_mul(k), k.max(1))?;
+                fits(s, k, shape.period, 1)
+            }
+            BlockCoding::Both { t, s, v } => {
+                let (k, q) = (t.spec.rows, v.spec.rows);
+                fits(t, k, q.saturating_mul(shape.period), shape.period)?;
+                fits(s, self.rows, k, 1)?;
+                fits(v, q, channels, 1)
             }
         }
     }

@@ -93,7 +93,16 @@ impl Block {
                 }
             }
             BlockCoding::Column { t, s } => column(t, s, placement, tensor),
-            BlockCoding::Row { t, s } => row(t, s, placement, tensor),
+            BlockCoding::Row { t, s } => {
+                let (values, basis) = (t.active_values(), s.active_values());
+                let rows = t.active.iter().zip(values.chunks_exact(t.spec.cols.max(1)));
+                rows.for_each(|(&r, row)| {
+                    let row = inputs(row, t.spec.period, (s, &basis));
+                    placement.put(tensor, r as usize, 0, &row);
+                });
+            }
+            BlockCoding::Kernel { t, s } => kernel(t, s, placement, tensor),
+            BlockCoding::Both { t, s, v } => both(t, (s, v), placement, tensor),
         }
     }
 }
@@ -130,30 +139,69 @@ fn column(t: &LevelMatrix, s: &LevelMatrix, placement: &Placement, tensor: &mut 
     }
 }
 
-/// `W[r, i·kk + p] = sum over l of T[r, l·kk + p]·S[l,i]`, row after row.
-fn row(t: &LevelMatrix, s: &LevelMatrix, placement: &Placement, tensor: &mut [f32]) {
-    let (coefficients, basis) = (t.active_values(), s.active_values());
-    let (channels, period) = (s.spec.cols, t.spec.period);
+/// `W[i·kk + p] = sum over l of T[l·kk + p]·S[l,i]` of one row; `basis` holds the values of S.
+fn inputs(factors: &[f64], period: usize, (s, basis): (&LevelMatrix, &[f64])) -> Vec<f64> {
+    let channels = s.spec.cols;
     let mut sums = vec![0.0; channels];
     let mut values = vec![0.0; channels * period];
-    for (index, &r) in t.active.iter().enumerate() {
-        let factors = &coefficients[index * t.spec.cols..(index + 1) * t.spec.cols];
-        for p in 0..period {
-            sums.fill(0.0);
-            for (at, &l) in s.active.iter().enumerate() {
-                let factor = factors[l as usize * period + p];
-                if factor != 0.0 {
-                    add_scaled(
-                        &mut sums,
-                        factor,
-                        &basis[at * channels..(at + 1) * channels],
-                    );
-                }
+    for p in 0..period {
+        sums.fill(0.0);
+        for (at, &l) in s.active.iter().enumerate() {
+            let factor = factors[l as usize * period + p];
+            if factor != 0.0 {
+                add_scaled(&mut sums, factor, &basis[at * channels..][..channels]);
             }
-            for (i, &sum) in sums.iter().enumerate() {
-                values[i * period + p] = sum;
+        }
+        for (i, &sum) in sums.iter().enumerate() {
+            values[i * period + p] = sum;
+        }
+    }
+    values
+}
+
+/// `W[r, i·kk + p] = sum over l of T[r, i·k + l]·S[l,p]`, row after row.
+fn kernel(t: &LevelMatrix, s: &LevelMatrix, placement: &Placement, tensor: &mut [f32]) {
+    let (coefficients, basis) = (t.active_values(), s.active_values());
+    let (inner, positions) = (s.spec.rows.max(1), s.spec.cols);
+    let mut values = vec![0.0; placement.shape.cols];
+    let rows = coefficients.chunks_exact(t.spec.cols.max(1));
+    for (&r, row) in t.active.iter().zip(rows) {
+        values.fill(0.0);
+        let kernels = values.chunks_exact_mut(positions);
+        for (sums, factors) in kernels.zip(row.chunks_exact(inner)) {
+            for (at, &l) in s.active.iter().enumerate() {
+                let factor = factors[l as usize];
+                if factor != 0.0 {
+                    add_scaled(sums, factor, &basis[at * positions..][..positions]);
+                }
             }
         }
         placement.put(tensor, r as usize, 0, &values);
+    }
+}
+
+/// First the rows `X[r,j] = sum over l of S[r,l]·T[l,j]`, then the inputs of each.
+fn both(
+    t: &LevelMatrix,
+    (s, v): (&LevelMatrix, &LevelMatrix),
+    placement: &Placement,
+    tensor: &mut [f32],
+) {
+    let (coefficients, basis) = (t.active_values(), s.active_values());
+    let (cols, inner, of_inputs) = (t.spec.cols, s.spec.cols, v.active_values());
+    for (index, &r) in s.active.iter().enumerate() {
+        let mut sums = vec![0.0; cols];
+        for (at, &l) in t.active.iter().enumerate() {
+            let factor = basis[index * inner + l as usize];
+            if factor != 0.0 {
+                add_scaled(&mut sums, factor, &coefficients[at * cols..][..cols]);
+            }
+        }
+        placement.put(
+            tensor,
+            r as usize,
+            0,
+            &inputs(&sums, t.spec.period, (v, &of_inputs)),
+        );
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tqz_format::dequantize::step;
 use tqz_format::{
     Block, BlockCoding, DecodeLimits, Directory, LayerRecord, Layout, LevelMatrix, MatrixSpec,
-    Meta, RawTensor, ScaleVector, StepScale, TqzFile, Vector, count_layer,
+    Meta, Packing, RawTensor, ScaleVector, StepScale, TqzFile, Vector, count_layer,
 };
 
 /// Levels that are mostly small, sometimes extreme, with empty rows.
@@ -63,18 +63,59 @@ fn matrix(rows: usize, cols: usize, period: usize) -> impl Strategy<Value = Leve
             };
             LevelMatrix::from_row_major(spec, scale, &levels).unwrap()
         })
+        .prop_flat_map(|matrix| (0..3u8, Just(matrix)))
+        .prop_map(|(kind, matrix)| packed(kind, matrix))
+}
+
+/// The matrix with levels of the least fixed widths, for two of three kinds.
+fn packed(kind: u8, matrix: LevelMatrix) -> LevelMatrix {
+    let depth = |level: i32| (33 - (level ^ level >> 31).leading_zeros()) as u8;
+    let MatrixSpec { rows, cols, .. } = matrix.spec();
+    let widest = |r: std::ops::Range<usize>, c: std::ops::Range<usize>| {
+        let cells = r.flat_map(|r| c.clone().map(move |c| (r, c)));
+        cells
+            .map(|(r, c)| depth(matrix.level(r, c)))
+            .max()
+            .unwrap_or(1)
+    };
+    let packing = match kind {
+        0 => return matrix,
+        1 => Packing::RowDepths((0..rows).map(|r| widest(r..r + 1, 0..cols)).collect()),
+        _ => Packing::ColumnDepths((0..cols).map(|c| widest(0..rows, c..c + 1)).collect()),
+    };
+    if packing_of(&packing).iter().any(|&d| d > 21) {
+        return matrix;
+    }
+    matrix.with_packing(packing).unwrap()
+}
+
+fn packing_of(packing: &Packing) -> &[u8] {
+    match packing {
+        Packing::Modelled => &[],
+        Packing::RowDepths(d) | Packing::ColumnDepths(d) => d,
+    }
 }
 
 fn coding(n: usize, m: usize, period: usize) -> impl Strategy<Value = BlockCoding> {
-    (0usize..3, 0usize..5).prop_flat_map(move |(kind, k)| match kind {
+    (0usize..5, 0usize..5).prop_flat_map(move |(kind, k)| match kind {
         0 => matrix(n, m * period, period)
             .prop_map(|weights| BlockCoding::Identity { weights })
             .boxed(),
         1 => (matrix(k, m * period, period), matrix(n, k, 1))
             .prop_map(|(t, s)| BlockCoding::Column { t, s })
             .boxed(),
-        _ => (matrix(n, k * period, period), matrix(k, m, 1))
+        2 => (matrix(n, k * period, period), matrix(k, m, 1))
             .prop_map(|(t, s)| BlockCoding::Row { t, s })
+            .boxed(),
+        3 => (matrix(n, m * k, k.max(1)), matrix(k, period, 1))
+            .prop_map(|(t, s)| BlockCoding::Kernel { t, s })
+            .boxed(),
+        _ => (
+            matrix(k, 3 * period, period),
+            matrix(n, k, 1),
+            matrix(3, m, 1),
+        )
+            .prop_map(|(t, s, v)| BlockCoding::Both { t, s, v })
             .boxed(),
     })
 }
@@ -132,6 +173,15 @@ fn plain(layer: &LayerRecord) -> Vec<f32> {
                     }
                     BlockCoding::Row { t, s } => (0..s.spec().rows).fold(0.0, |sum, l| {
                         sum + value(t, r, l * shape.period + p) * value(s, l, i)
+                    }),
+                    BlockCoding::Kernel { t, s } => (0..s.spec().rows).fold(0.0, |sum, l| {
+                        sum + value(t, r, i * s.spec().rows + l) * value(s, l, p)
+                    }),
+                    BlockCoding::Both { t, s, v } => (0..v.spec().rows).fold(0.0, |sum, q| {
+                        let x = (0..t.spec().rows).fold(0.0, |sum, l| {
+                            sum + value(s, r, l) * value(t, l, q * shape.period + p)
+                        });
+                        sum + x * value(v, q, i)
                     }),
                 };
                 // 0 + x: a zero is +0 whatever the sign of its terms.
