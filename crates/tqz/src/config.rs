@@ -41,8 +41,56 @@ pub enum TransformSpec {
     Identity,
     /// Karhunen–Loève column transform on every layer wide enough, identity elsewhere.
     Klt,
-    /// End-to-end Learned column Transform on every layer wide enough, identity elsewhere.
+    /// End-to-end Learned Transform on every layer wide enough, identity elsewhere.
     Elt,
+    /// Cosine transform of the first kind; inside kernels only.
+    Dct1,
+    /// Cosine transform of the second kind; inside kernels only.
+    Dct2,
+}
+
+/// What a transform mixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Axis {
+    /// Output channels: `W = S·T`.
+    #[default]
+    Column,
+    /// Input channels: `W = T·S` at every kernel position.
+    Row,
+    /// The positions inside a kernel (paper 7.2).
+    Kernel,
+    /// Output and input channels (paper 7.1).
+    Both,
+}
+
+/// By which error the paper's quantizer chooses its steps (Algorithm 2, Fig. 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum StepBy {
+    /// Of the network's output.
+    #[default]
+    Output,
+    /// Of the weights.
+    Weights,
+}
+
+/// The paper's quantizer: blocks of one whole bit-depth and one step each, no entropy coding (paper 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaperSpec {
+    /// Blocks of T, and of each basis, of one layer at most. Legal: 1 to 4096.
+    pub blocks: usize,
+    /// How steps are chosen.
+    pub step_by: StepBy,
+}
+
+impl Default for PaperSpec {
+    fn default() -> Self {
+        Self {
+            blocks: 16,
+            step_by: StepBy::default(),
+        }
+    }
 }
 
 /// A decorrelating basis.
@@ -102,6 +150,10 @@ pub struct EncoderConfig {
     pub target: RateTarget,
     /// Bases to use.
     pub transform: TransformSpec,
+    /// What they mix.
+    pub axis: Axis,
+    /// The paper's quantizer in place of the adaptive one.
+    pub paper: Option<PaperSpec>,
     /// Rounding of coefficients.
     pub quantizer: QuantizerSpec,
     /// Damping of all layers; chosen by the encoder where absent.
@@ -118,6 +170,8 @@ impl EncoderConfig {
         Self {
             target,
             transform: TransformSpec::default(),
+            axis: Axis::default(),
+            paper: None,
             quantizer: QuantizerSpec::default(),
             damping: None,
             effort: Effort::default(),
@@ -139,6 +193,21 @@ impl EncoderConfig {
                 ));
             }
             RateTarget::Bytes(_) => {}
+        }
+        if let Some(paper) = self.paper {
+            check("blocks of a layer", paper.blocks as f64, 1.0..=4096.0)?;
+        }
+        if self.paper.is_none() && self.axis != Axis::Column {
+            return Err(TqzError::Request(
+                "rows, kernels and both sides are transformed with --preset paper only".to_owned(),
+            ));
+        }
+        let cosine = matches!(self.transform, TransformSpec::Dct1 | TransformSpec::Dct2);
+        if cosine && self.axis != Axis::Kernel {
+            return Err(TqzError::Request(
+                "dct1 and dct2 are transforms inside kernels: use them with --axis kernel"
+                    .to_owned(),
+            ));
         }
         check("lambda", self.quantizer.lambda, 0.0..=1.0)?;
         if let Some(damping) = self.damping {

@@ -75,14 +75,21 @@ fn describe(record: &LayerRecord, bytes: u64, report: &mut LayerReport) {
             ),
             BlockCoding::Column { t, .. } => ("column", t, (t.active_rows().len(), block.rows)),
             BlockCoding::Row { t, s } => ("row", t, (s.spec().rows, s.spec().cols)),
+            BlockCoding::Kernel { t, s } => ("kernel", t, (s.spec().rows, s.spec().cols)),
+            BlockCoding::Both { t, .. } => ("both", t, (t.active_rows().len(), block.rows)),
         };
         let (found, all) = zeros_of(kernels);
         // Rows of T that left the file are zeros as well.
         let missing = match &block.coding {
-            BlockCoding::Column { t, .. } => {
+            BlockCoding::Column { t, .. } | BlockCoding::Both { t, .. } => {
                 block.rows.saturating_sub(t.spec().rows) * t.spec().cols
             }
-            _ => 0,
+            BlockCoding::Row { s, .. } | BlockCoding::Kernel { s, .. } => {
+                let components = s.spec().cols;
+                let of_one = record.elements() as usize / components.max(1);
+                components.saturating_sub(s.spec().rows) * of_one
+            }
+            BlockCoding::Identity { .. } => 0,
         };
         zeros += found + missing;
         levels += all + missing;

@@ -18,6 +18,7 @@ mod linalg;
 mod macs;
 mod notes;
 mod outputs;
+mod paper;
 mod progress;
 mod quantize;
 mod repair;
@@ -31,13 +32,15 @@ mod unfold;
 
 pub use calibrate::{Calibration, CalibrationSpec};
 pub use config::{
-    Basis, Damping, Effort, EncoderConfig, Metric, QuantizerSpec, RateTarget, TransformSpec,
+    Axis, Basis, Damping, Effort, EncoderConfig, Metric, PaperSpec, QuantizerSpec, RateTarget,
+    StepBy, TransformSpec,
 };
 pub use decoder::{CompressedModel, Inspection};
 pub use encoder::compress;
 pub use error::TqzError;
 pub use images::Images;
 pub use layout::WeightLayer;
+pub use paper::{Gain, LayerGains, coding_gains};
 pub use progress::{Progress, Silent};
 pub use report::{LayerReport, Report, Share};
 pub use source::Source;

@@ -44,7 +44,7 @@ pub struct LayerReport {
     pub shape: Vec<usize>,
     /// Number of weights.
     pub weights: u64,
-    /// `identity`, `column`, `row`; several where blocks differ; absent for a layer that is not compressed.
+    /// `identity`, `column`, `row`, `kernel`, `both`; several where blocks differ; absent for a layer that is not compressed.
     pub transform: Option<String>,
     /// 8 · bytes of the record / weights; absent for a layer that is not compressed.
     pub bits_per_weight: Option<f64>,

@@ -7,8 +7,8 @@ use ndarray::{ArrayD, IxDyn};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tqz::{
-    CalibrationSpec, CompressedModel, EncoderConfig, Images, Metric, RateTarget, Silent, Source,
-    Statistics, TransformSpec,
+    Axis, CalibrationSpec, CompressedModel, EncoderConfig, Images, Metric, PaperSpec, RateTarget,
+    Silent, Source, Statistics, TransformSpec,
 };
 use tqz_engine::{EngineDevice, Network};
 use tqz_onnx::model::tensor_shape_proto::dimension;
@@ -128,6 +128,44 @@ fn assert_same_graph(a: &ModelProto, b: &ModelProto) {
         model
     };
     assert_eq!(emptied(a), emptied(b));
+}
+
+/// The published method: every transform along every axis makes a file within its size that decodes to a network near the
+/// original, and transforms of the kernels or of wide enough layers lose less than none.
+#[test]
+fn the_papers_quantizer_works_with_every_transform_and_axis() {
+    let (source, _) = subject();
+    let mut identity = None;
+    let column = [
+        TransformSpec::Identity,
+        TransformSpec::Klt,
+        TransformSpec::Elt,
+    ];
+    let mut asked: Vec<(TransformSpec, Axis)> = Vec::new();
+    for axis in [Axis::Column, Axis::Row, Axis::Kernel, Axis::Both] {
+        asked.extend(column.map(|transform| (transform, axis)));
+    }
+    asked.push((TransformSpec::Dct1, Axis::Kernel));
+    asked.push((TransformSpec::Dct2, Axis::Kernel));
+    for (transform, axis) in asked {
+        let config = EncoderConfig {
+            axis,
+            paper: Some(PaperSpec::default()),
+            ..at(5.0, transform)
+        };
+        let bytes = compress(&config);
+        let size_bits = bytes.len() as f64 * 8.0 / source.weight_count() as f64;
+        assert!(size_bits <= 5.0 && size_bits > 4.0, "{size_bits}");
+        let loss = divergence(source, &bytes);
+        assert!(loss < 0.05, "{transform:?} {axis:?}: {loss}");
+        let least = *identity.get_or_insert(loss);
+        if axis == Axis::Kernel || (axis, transform) == (Axis::Row, TransformSpec::Elt) {
+            assert!(
+                loss < 1.5 * least,
+                "{transform:?} {axis:?}: {loss} of {least}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tqz::{
-    Damping, Effort, EncoderConfig, Images, Progress, QuantizerSpec, RateTarget, Report, Source,
-    Statistics, TransformSpec,
+    Axis, Damping, Effort, EncoderConfig, Images, PaperSpec, Progress, QuantizerSpec, RateTarget,
+    Report, Source, Statistics, StepBy, TransformSpec,
 };
 use tqz_data::DataSet;
 
@@ -44,6 +44,15 @@ pub(crate) struct Args {
     /// Basis in which weights are quantized
     #[arg(long, value_enum, default_value_t = TransformName::Auto)]
     transform: TransformName,
+    /// What the transform mixes
+    #[arg(long, value_enum, default_value_t = AxisName::Column)]
+    axis: AxisName,
+    /// Paper's quantizer: blocks of one bit-depth and step in each of a layer's matrices, at most
+    #[arg(long, value_name = "B", default_value_t = PaperSpec::default().blocks)]
+    blocks: usize,
+    /// Paper's quantizer: the error by which steps are chosen
+    #[arg(long, value_enum, default_value_t = StepByName::Output)]
+    step_by: StepByName,
     /// Weight of a bit against squared error (0: plain rounding)
     #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
     lambda: f64,
@@ -90,12 +99,21 @@ pub(crate) enum Preset {
     Balanced,
     /// The same with several times the work
     Best,
+    /// The method as published: one bit-depth and step a block, no entropy coding
+    Paper,
+}
+
+impl Preset {
+    /// The paper's quantizer, if that is asked for.
+    pub(crate) fn paper(self, spec: PaperSpec) -> Option<PaperSpec> {
+        matches!(self, Self::Paper).then_some(spec)
+    }
 }
 
 impl From<Preset> for Effort {
     fn from(preset: Preset) -> Self {
         match preset {
-            Preset::Fast => Self::Fast,
+            Preset::Fast | Preset::Paper => Self::Fast,
             Preset::Balanced => Self::Balanced,
             Preset::Best => Self::Best,
         }
@@ -114,10 +132,62 @@ fn parse_damping(text: &str) -> Result<Damping, String> {
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TransformName {
+    /// The encoder's choice; with the paper's quantizer: elt
     Auto,
+    /// The weights themselves
     Identity,
+    /// Karhunen–Loève Transform
     Klt,
+    /// End-to-end Learned Transform
     Elt,
+    /// Cosine transform of the first kind inside kernels
+    Dct1,
+    /// Cosine transform of the second kind inside kernels
+    Dct2,
+}
+
+/// What is mixed, by name.
+#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AxisName {
+    /// Output channels
+    Column,
+    /// Input channels
+    Row,
+    /// Positions inside a kernel
+    Kernel,
+    /// Output and input channels
+    Both,
+}
+
+impl From<AxisName> for Axis {
+    fn from(name: AxisName) -> Self {
+        match name {
+            AxisName::Column => Self::Column,
+            AxisName::Row => Self::Row,
+            AxisName::Kernel => Self::Kernel,
+            AxisName::Both => Self::Both,
+        }
+    }
+}
+
+/// Which error steps are chosen by, by name.
+#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StepByName {
+    /// Of the network's output
+    Output,
+    /// Of the weights
+    Weights,
+}
+
+impl From<StepByName> for StepBy {
+    fn from(name: StepByName) -> Self {
+        match name {
+            StepByName::Output => Self::Output,
+            StepByName::Weights => Self::Weights,
+        }
+    }
 }
 
 impl From<TransformName> for TransformSpec {
@@ -127,6 +197,8 @@ impl From<TransformName> for TransformSpec {
             TransformName::Identity => Self::Identity,
             TransformName::Klt => Self::Klt,
             TransformName::Elt => Self::Elt,
+            TransformName::Dct1 => Self::Dct1,
+            TransformName::Dct2 => Self::Dct2,
         }
     }
 }
@@ -227,6 +299,11 @@ fn config(args: &Args, seed: u64) -> anyhow::Result<EncoderConfig> {
     Ok(EncoderConfig {
         target: args.target.target()?,
         transform: args.transform.into(),
+        axis: args.axis.into(),
+        paper: args.preset.paper(PaperSpec {
+            blocks: args.blocks,
+            step_by: args.step_by.into(),
+        }),
         quantizer: QuantizerSpec {
             feedback: !args.no_feedback,
             lambda: args.lambda,

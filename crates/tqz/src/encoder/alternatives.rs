@@ -58,7 +58,7 @@ impl Alternatives {
             .limit(total_weights)
             .is_some_and(|bytes| bits_per_weight(bytes, total_weights) >= HIGH_RATE);
         let basis = match config.transform {
-            TransformSpec::Identity => None,
+            TransformSpec::Identity | TransformSpec::Dct1 | TransformSpec::Dct2 => None,
             TransformSpec::Klt => Some(Basis::Klt),
             TransformSpec::Elt => Some(Basis::Elt),
             TransformSpec::Auto => Some(Basis::Elt).filter(|_| !high_rate),

@@ -4,10 +4,13 @@
 mod alternatives;
 mod budget;
 mod choose;
+mod conditioned;
 mod finish;
 mod layer;
 mod pass;
 mod prepared;
+
+use tqz_format::TqzFile;
 
 use crate::allocate::Hint;
 use crate::config::{Effort, EncoderConfig};
@@ -15,6 +18,7 @@ use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::Images;
 use crate::inspect::{layer_reports, shares};
+use crate::paper;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::source::Source;
@@ -22,8 +26,11 @@ use crate::statistics::Statistics;
 
 use budget::{Budget, spread};
 use choose::choose;
+pub(crate) use conditioned::{conditioned, unmeasured_sensitivity};
 use finish::{repair, side_vectors};
-use pass::{Coded, Pass};
+pub(crate) use layer::CodedLayer;
+pub(crate) use pass::Coded;
+use pass::Pass;
 
 /// What every stage of a compression looks at.
 #[derive(Clone, Copy)]
@@ -67,6 +74,9 @@ pub fn compress(
         budget: Budget::default(),
         progress,
     };
+    if let Some(paper) = config.paper {
+        return paper::compress(job, paper);
+    }
     let images = images.filter(|i| !i.is_empty() && config.effort != Effort::Fast);
     let Some(images) = images else {
         let pass = Pass::new(job, 1.0)?;
@@ -101,8 +111,19 @@ pub fn compress(
     Ok((bytes, report))
 }
 
+/// What a pass over the layers did.
 fn report(job: Job<'_>, pass: &Pass<'_>, coded: Coded) -> Result<(Vec<u8>, Report), TqzError> {
-    let mut file = pass.file().clone();
+    let file = pass.file().clone();
+    report_of(job, file, coded, pass.warnings().collect())
+}
+
+/// The file and what is to be said about it.
+pub(crate) fn report_of(
+    job: Job<'_>,
+    mut file: TqzFile,
+    coded: Coded,
+    warnings: Vec<String>,
+) -> Result<(Vec<u8>, Report), TqzError> {
     file.layers = coded.layers.iter().map(|l| l.record.clone()).collect();
     let sizes = file.section_sizes()?;
     let mut layers = layer_reports(&file, &sizes, job.source.layers());
@@ -126,7 +147,7 @@ fn report(job: Job<'_>, pass: &Pass<'_>, coded: Coded) -> Result<(Vec<u8>, Repor
             .warnings()
             .iter()
             .cloned()
-            .chain(pass.warnings())
+            .chain(warnings)
             .collect(),
     };
     Ok((coded.bytes, report))

@@ -10,8 +10,8 @@ use tqz_format::{TqzFile, Vector};
 use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
 use crate::encoder::alternatives::{Alternatives, Way};
+use crate::encoder::conditioned::unmeasured_sensitivity;
 use crate::encoder::layer::CodedLayer;
-use crate::encoder::prepared::unmeasured_sensitivity;
 use crate::error::TqzError;
 use crate::notes::drop_dear_notes;
 
@@ -36,7 +36,7 @@ pub(crate) struct Coded {
     /// The step constant.
     pub(crate) step: f64,
     /// The step constant at which it was decided how each layer is coded.
-    decided_at: f64,
+    pub(crate) decided_at: f64,
     /// Encodings made to find it.
     pub(crate) trials: u32,
 }

@@ -1,0 +1,229 @@
+//! D(R) of blocks of components: the paper's uniform quantizer (Eq. 5) at whole bit-depths, its step found by the error that
+//! counts (Algorithm 2), and the bit-depth of every block at one slope (Algorithm 1).
+
+use ndarray::Array2;
+
+use crate::config::StepBy;
+use crate::paper::part::Part;
+
+/// Largest bit-depth (the paper's M).
+pub(crate) const MOST_BITS: u32 = 8;
+/// Octaves below the largest useful step that are tried.
+const STEPS: i32 = 7;
+/// Bit-depths up to which errors correlate so much that they are measured with all correlations.
+const COARSE_BITS: u32 = 2;
+
+/// A block of components at one bit-depth.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Point {
+    /// Bits of each level.
+    pub(crate) depth_bits: u32,
+    /// log2 of the step.
+    pub(crate) log2_step: i32,
+    /// Distortion that the block's error causes alone.
+    pub(crate) distortion: f64,
+}
+
+/// A block of components: its D(R) at depths 0, 1 … [`MOST_BITS`].
+#[derive(Debug, Clone)]
+pub(crate) struct Curve {
+    /// First component and the one after the last.
+    pub(crate) components: (usize, usize),
+    /// Number of coefficients.
+    pub(crate) count: usize,
+    /// One a bit-depth, rising.
+    pub(crate) points: Vec<Point>,
+}
+
+impl Curve {
+    /// The point that minimises `D + λ·bits` (Algorithm 1).
+    pub(crate) fn at_slope(&self, lambda: f64) -> Point {
+        let cost = |p: &Point| p.distortion + lambda * self.count as f64 * f64::from(p.depth_bits);
+        let least = self
+            .points
+            .iter()
+            .min_by(|a, b| cost(a).total_cmp(&cost(b)));
+        *least.unwrap_or(&self.points[0])
+    }
+}
+
+/// Level of one coefficient (Eq. 5).
+pub(crate) fn level(value: f32, point: Point) -> i32 {
+    if point.depth_bits == 0 {
+        return 0;
+    }
+    let half = 1_i32 << (point.depth_bits - 1);
+    let scaled = f64::from(value) * f64::from(-point.log2_step).exp2();
+    (scaled.round().clamp(f64::from(-half), f64::from(half - 1))) as i32
+}
+
+/// Error of the coefficients `range` of components when quantized at one point.
+fn error(part: &Part<'_>, (first, end): (usize, usize), point: Point) -> Array2<f32> {
+    let step = f64::from(point.log2_step).exp2();
+    let values = part.values.slice(ndarray::s![first..end, ..]);
+    values.mapv(|v| (f64::from(level(v, point)) * step - f64::from(v)) as f32)
+}
+
+/// Curves of at most `blocks` blocks of about equally many components, in order.
+pub(crate) fn curves(part: &Part<'_>, blocks: usize, by: StepBy) -> Vec<Curve> {
+    let components = part.values.nrows();
+    let blocks = blocks.clamp(1, components.max(1));
+    let cut = |b: usize| components * b / blocks;
+    let bounds: Vec<(usize, usize)> = (0..blocks).map(|b| (cut(b), cut(b + 1))).collect();
+    let mut curves: Vec<Curve> = bounds
+        .iter()
+        .map(|&(first, end)| Curve {
+            components: (first, end),
+            count: (end - first) * part.values.ncols(),
+            points: Vec::new(),
+        })
+        .collect();
+    for depth_bits in 0..=MOST_BITS {
+        let chosen: Vec<Point> = bounds
+            .iter()
+            .map(|&bounds| best_step(part, bounds, depth_bits, by))
+            .collect();
+        let costs = costs(part, &bounds, &chosen);
+        for ((curve, point), distortion) in curves.iter_mut().zip(chosen).zip(costs) {
+            curve.points.push(Point {
+                distortion,
+                ..point
+            });
+        }
+    }
+    curves
+}
+
+/// Distortion of each block at its point.
+fn costs(part: &Part<'_>, bounds: &[(usize, usize)], points: &[Point]) -> Vec<f64> {
+    let mut all = Array2::zeros(part.values.dim());
+    for (&(first, end), &point) in bounds.iter().zip(points) {
+        all.slice_mut(ndarray::s![first..end, ..])
+            .assign(&error(part, (first, end), point));
+    }
+    let coarse = points.first().is_some_and(|p| p.depth_bits <= COARSE_BITS);
+    let by_component = if coarse {
+        part.exact(&all)
+    } else {
+        part.independent(&all)
+    };
+    let sum = |&(first, end): &(usize, usize)| by_component[first..end].iter().sum();
+    bounds.iter().map(sum).collect()
+}
+
+/// The power of two that quantizes a block with the least error (Algorithm 2), at the output or of the weights.
+fn best_step(part: &Part<'_>, bounds: (usize, usize), depth_bits: u32, by: StepBy) -> Point {
+    let (first, end) = bounds;
+    let none = Point {
+        depth_bits: 0,
+        log2_step: 0,
+        distortion: 0.0,
+    };
+    let values = part.values.slice(ndarray::s![first..end, ..]);
+    let peak = values.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    if depth_bits == 0 || peak == 0.0 {
+        return none;
+    }
+    let top = (f64::from(peak).log2() - f64::from(depth_bits) + 1.0).ceil() as i32;
+    let tried = (top - STEPS..=top).map(|log2_step| Point {
+        depth_bits,
+        log2_step,
+        distortion: 0.0,
+    });
+    let cost = |point: Point| -> f64 {
+        let step = f64::from(point.log2_step).exp2();
+        let cells = values.indexed_iter().map(|((k, e), &v)| {
+            let far = f64::from(level(v, point)) * step - f64::from(v);
+            match by {
+                StepBy::Output => far * far * part.weights.of(first + k, e),
+                StepBy::Weights => far * far,
+            }
+        });
+        cells.sum()
+    };
+    let judged = tried.map(|point| (cost(point), point));
+    let least = judged.min_by(|a, b| a.0.total_cmp(&b.0));
+    least.map_or(none, |(_, point)| point)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::part::{Exact, Weights};
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    /// Nearly Gaussian rows of falling size.
+    fn part() -> Part<'static> {
+        let mut rng = Pcg64::seed_from_u64(1);
+        let values = Array2::from_shape_fn((32, 400), |(k, _)| {
+            let normal = (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
+            normal * 0.8_f32.powi(k as i32)
+        });
+        Part {
+            values,
+            weights: Weights {
+                component: vec![1.0; 32],
+                major: vec![1.0; 400],
+                minor: vec![vec![1.0]],
+            },
+            exact: Exact::Diagonal,
+        }
+    }
+
+    #[test]
+    fn distortion_falls_with_depth_and_a_uniform_quantizer_never_clips_far() {
+        let part = part();
+        for curve in curves(&part, 16, StepBy::Output) {
+            let pairs = curve.points.windows(2);
+            assert!(pairs.into_iter().all(|w| w[1].distortion < w[0].distortion));
+            assert_eq!(curve.points.len(), 9);
+        }
+    }
+
+    /// Eq. 8: at one λ no block can gain by moving a bit, so slopes are equal within a bit.
+    #[test]
+    fn at_the_optimum_all_slopes_are_equal() {
+        let curves = curves(&part(), 16, StepBy::Output);
+        for lambda in [1e-1, 1e-2, 1e-3] {
+            for curve in &curves {
+                let chosen = curve.at_slope(lambda);
+                let slope = |a: &Point, b: &Point| {
+                    let bits = f64::from(b.depth_bits) - f64::from(a.depth_bits);
+                    (a.distortion - b.distortion) / (bits * curve.count as f64)
+                };
+                for point in &curve.points {
+                    if point.depth_bits > chosen.depth_bits {
+                        assert!(slope(&chosen, point) <= lambda);
+                    }
+                    if point.depth_bits < chosen.depth_bits {
+                        assert!(slope(point, &chosen) >= lambda);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn levels_stay_within_their_depth() {
+        let point = Point {
+            depth_bits: 3,
+            log2_step: -1,
+            distortion: 0.0,
+        };
+        let levels: Vec<i32> = [-9.0, -2.0, -0.26, -0.1, 0.3, 1.4, 9.0]
+            .map(|v| level(v, point))
+            .to_vec();
+        assert_eq!(levels, [-4, -4, -1, 0, 1, 3, 3]);
+        assert_eq!(
+            level(
+                5.0,
+                Point {
+                    depth_bits: 0,
+                    ..point
+                }
+            ),
+            0
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! Coding gain of every transform on every layer (paper Eq. 11, Fig. 3): what decorrelation would save at high rate.
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::config::{Axis, TransformSpec};
+use crate::encoder::{conditioned, unmeasured_sensitivity};
+use crate::error::TqzError;
+use crate::layout::WeightLayer;
+use crate::linalg::symmetric_eigen;
+use crate::paper::layer::DAMPING;
+use crate::paper::parts::{Subject, Transform};
+use crate::source::Source;
+use crate::statistics::Statistics;
+use crate::transform::{CodingGain, Covariances, Dual};
+
+/// Transforms whose gain is of interest.
+const ASKED: [(TransformSpec, Axis); 8] = [
+    (TransformSpec::Klt, Axis::Column),
+    (TransformSpec::Elt, Axis::Column),
+    (TransformSpec::Klt, Axis::Row),
+    (TransformSpec::Elt, Axis::Row),
+    (TransformSpec::Dct1, Axis::Kernel),
+    (TransformSpec::Dct2, Axis::Kernel),
+    (TransformSpec::Klt, Axis::Kernel),
+    (TransformSpec::Elt, Axis::Kernel),
+];
+
+/// Gains of the transforms of one layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerGains {
+    /// Name of the weight tensor.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// One a transform that the layer admits; none for grouped layers.
+    pub gains: Vec<Gain>,
+}
+
+/// Gain of one transform.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gain {
+    /// The transform.
+    pub transform: TransformSpec,
+    /// What it mixes.
+    pub axis: Axis,
+    /// From decorrelating the weights, in decibel.
+    pub weights_db: f64,
+    /// From decorrelating the gradients, in decibel.
+    pub gradients_db: f64,
+    /// Both together.
+    pub total_db: f64,
+    /// Bits per weight that it saves at high rate, the basis not counted.
+    pub bits_per_weight: f64,
+    /// Condition number of the damped gradient covariance.
+    pub condition: f64,
+}
+
+/// Coding gains of all layers.
+///
+/// # Errors
+/// Statistics of another network, covariances that cannot be factored.
+pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<LayerGains>, TqzError> {
+    if statistics.network != source.checksum() {
+        return Err(TqzError::Request(
+            "the statistics were measured with other weights; calibrate with this very network"
+                .to_owned(),
+        ));
+    }
+    let unmeasured = unmeasured_sensitivity(statistics);
+    let of_layer = |layer: &WeightLayer| {
+        let gains = match statistics.layers.get(&layer.name) {
+            Some(found) if layer.groups == 1 && statistics.fits(layer) => {
+                let mut groups = conditioned(layer, found, DAMPING, unmeasured);
+                let weights = source.matrix(layer)?;
+                gains(&Subject::new(layer, weights, groups.swap_remove(0))).map_err(|_| {
+                    TqzError::layer(&layer.name, "its covariances cannot be factored")
+                })?
+            }
+            _ => Vec::new(),
+        };
+        Ok(LayerGains {
+            name: layer.name.clone(),
+            shape: layer.dims.clone(),
+            gains,
+        })
+    };
+    source.layers().par_iter().map(of_layer).collect()
+}
+
+fn gains(subject: &Subject) -> Result<Vec<Gain>, crate::linalg::NumericalFailure> {
+    let mut found = Vec::new();
+    for (transform, axis) in ASKED {
+        let dual: Dual = match subject.transform(transform, axis)? {
+            Transform::Column(dual) | Transform::Row(dual) | Transform::Kernel(dual) => dual,
+            Transform::None | Transform::Both(..) => continue,
+        };
+        let of = subject.covariances(axis);
+        // Fewer vectors than dimensions span no volume: their gain would be infinite.
+        if subject.weights.len() < of.weights.len() {
+            continue;
+        }
+        let gain = dual.gain(&of);
+        let only = |weights: f64, gradients: f64| CodingGain { weights, gradients }.decibel();
+        found.push(Gain {
+            transform,
+            axis,
+            weights_db: only(gain.weights, 1.0),
+            gradients_db: only(1.0, gain.gradients),
+            total_db: gain.decibel(),
+            bits_per_weight: gain.bits(),
+            condition: condition(&of)?,
+        });
+    }
+    Ok(found)
+}
+
+fn condition(of: &Covariances) -> Result<f64, crate::linalg::NumericalFailure> {
+    let (values, _) = symmetric_eigen(&of.gradients)?;
+    let least = values.last().copied().unwrap_or(1.0);
+    Ok(values.first().copied().unwrap_or(1.0) / least.max(f64::MIN_POSITIVE))
+}

@@ -1,0 +1,306 @@
+//! One layer in the paper's coder: its parts with their curves, and the record that they make at a slope.
+
+use ndarray::Array2;
+use tqz_format::{
+    Block as CodedBlock, BlockCoding, LayerRecord, LevelMatrix, MatrixSpec, Packing, ScaleVector,
+    StepScale,
+};
+
+use crate::config::{Damping, PaperSpec, TransformSpec};
+use crate::encoder::{CodedLayer, Job, conditioned};
+use crate::error::TqzError;
+use crate::layout::WeightLayer;
+use crate::linalg::{Block, BlockDiagonal, product};
+use crate::paper::curve::{Curve, Point, curves, level};
+use crate::paper::part::{Exact, Part, Weights};
+use crate::paper::parts::{Subject, Transform};
+
+/// Damping of A and G: enough to factor them.
+pub(crate) const DAMPING: Damping = Damping {
+    input: 0.01,
+    output: 0.05,
+};
+/// Units of a step's exponent in one octave.
+const OCTAVE: i32 = 64;
+
+/// Coefficients and the curves of their blocks.
+struct Quantizable {
+    values: Array2<f32>,
+    curves: Vec<Curve>,
+}
+
+/// A layer whose D(R) curves are known.
+pub(crate) struct PaperLayer {
+    layer: WeightLayer,
+    transform: Transform,
+    kernels: Quantizable,
+    bases: Vec<Quantizable>,
+    /// A and G of an ungrouped layer.
+    judge: Option<(BlockDiagonal<f32>, Array2<f32>)>,
+    weights: Array2<f32>,
+    warning: Option<String>,
+}
+
+impl Quantizable {
+    fn new(part: Part<'_>, spec: PaperSpec) -> Self {
+        Self {
+            curves: curves(&part, spec.blocks, spec.step_by),
+            values: part.values,
+        }
+    }
+
+    /// The point of each component at a slope.
+    fn points(&self, lambda: f64) -> Vec<Point> {
+        let of_block = |curve: &Curve| {
+            let count = curve.components.1 - curve.components.0;
+            std::iter::repeat_n(curve.at_slope(lambda), count)
+        };
+        self.curves.iter().flat_map(of_block).collect()
+    }
+
+    /// Whether each component has any level at these points.
+    fn alive(&self, points: &[Point]) -> Vec<bool> {
+        let rows = self.values.rows().into_iter().zip(points);
+        rows.map(|(row, &point)| row.iter().any(|&v| level(v, point) != 0))
+            .collect()
+    }
+
+    /// Distortion of all blocks at a slope.
+    fn distortion(&self, lambda: f64) -> f64 {
+        let points = self.curves.iter().map(|c| c.at_slope(lambda).distortion);
+        points.sum()
+    }
+}
+
+/// How components lie in the matrix that the file stores.
+#[derive(Clone, Copy)]
+enum Lie {
+    /// As its rows.
+    Rows,
+    /// As columns l·period … of a matrix with so many rows.
+    Channels(usize),
+    /// As columns ≡ l (mod the number of components kept).
+    Positions(usize),
+}
+
+impl PaperLayer {
+    /// Transforms a layer and measures the curves of its parts.
+    ///
+    /// # Errors
+    /// Missing statistics, or such that are not finite.
+    pub(crate) fn new(
+        job: Job<'_>,
+        layer: &WeightLayer,
+        spec: PaperSpec,
+        unmeasured: f64,
+    ) -> Result<Self, TqzError> {
+        let found = job.statistics.layers.get(&layer.name);
+        let found = found
+            .filter(|_| job.statistics.fits(layer))
+            .ok_or_else(|| {
+                TqzError::layer(
+                    &layer.name,
+                    "no statistics of its shape; calibrate with this very network",
+                )
+            })?;
+        let weights = job.source.matrix(layer)?;
+        let damping = job.config.damping.unwrap_or(DAMPING);
+        let mut groups = conditioned(layer, found, damping, unmeasured);
+        if layer.groups != 1 {
+            return Ok(Self::grouped(layer, weights, &groups, spec));
+        }
+        let (input, output) = groups.swap_remove(0);
+        let judge = (input.to_single(), output.mapv(|v| v as f32));
+        let subject = Subject::new(layer, weights, (input, output));
+        let asked = match job.config.transform {
+            TransformSpec::Auto => TransformSpec::Elt,
+            given => given,
+        };
+        let (transform, warning) = match subject.transform(asked, job.config.axis) {
+            Ok(transform) => (transform, None),
+            Err(_) => (
+                Transform::None,
+                Some("its covariances cannot be factored: not transformed".to_owned()),
+            ),
+        };
+        let parts = subject.parts(&transform, (&judge.0, &judge.1));
+        let kernels = Quantizable::new(parts.kernels, spec);
+        let bases = parts.bases.into_iter();
+        Ok(Self {
+            layer: layer.clone(),
+            transform,
+            kernels,
+            bases: bases.map(|part| Quantizable::new(part, spec)).collect(),
+            judge: Some(judge),
+            weights: subject.weights,
+            warning,
+        })
+    }
+
+    /// A layer of several groups: its weights as they are, each row under the A of its group.
+    fn grouped(
+        layer: &WeightLayer,
+        weights: Array2<f32>,
+        groups: &[(BlockDiagonal<f64>, Array2<f64>)],
+        spec: PaperSpec,
+    ) -> Self {
+        let rows = layer.rows / layer.groups;
+        let of_rows = |index: usize| std::iter::repeat_n(groups[index].0.diagonal(), rows);
+        let part = Part {
+            weights: Weights {
+                component: groups.iter().flat_map(|(_, g)| g.diag().to_vec()).collect(),
+                major: vec![1.0],
+                minor: (0..groups.len()).flat_map(of_rows).collect(),
+            },
+            values: weights.clone(),
+            exact: Exact::Diagonal,
+        };
+        Self {
+            layer: layer.clone(),
+            transform: Transform::None,
+            kernels: Quantizable::new(part, spec),
+            bases: vec![],
+            judge: None,
+            weights,
+            warning: None,
+        }
+    }
+
+    /// What had to be worked around.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let warning = self.warning.as_ref()?;
+        Some(format!("layer {}: {warning}", self.layer.name))
+    }
+
+    /// The layer at slope λ.
+    ///
+    /// # Errors
+    /// Numbers that the format cannot hold.
+    pub(crate) fn code(&self, lambda: f64) -> Result<CodedLayer, TqzError> {
+        let record = LayerRecord {
+            site: self.layer.site as u32,
+            dims: self.layer.dims.clone(),
+            layout: self.layer.layout,
+            blocks: vec![CodedBlock {
+                rows: self.layer.rows,
+                coding: self.coding(lambda)?,
+            }],
+        };
+        let distortion = match &self.judge {
+            None => self.kernels.distortion(lambda),
+            Some((a, g)) => {
+                let error = self.layer.to_matrix(&record.reconstruct()?) - &self.weights;
+                let ea = a.times(&error);
+                let ge = product(Block::whole(g), Block::whole(&error));
+                let cells = ea.iter().zip(&ge);
+                cells.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+            }
+        };
+        Ok(CodedLayer { record, distortion })
+    }
+
+    fn coding(&self, lambda: f64) -> Result<BlockCoding, TqzError> {
+        let points = self.kernels.points(lambda);
+        let period = self.layer.period;
+        let channels = self.layer.cols / period;
+        let all = |part: &Quantizable| (0..part.values.nrows()).collect::<Vec<usize>>();
+        let t = |kept: &[usize], lie: Lie, period: usize| {
+            stored((&self.kernels, &points), kept, lie, period)
+        };
+        if matches!(self.transform, Transform::None) {
+            let weights = t(&all(&self.kernels), Lie::Rows, period)?;
+            return Ok(BlockCoding::Identity { weights });
+        }
+        let of_bases: Vec<Vec<Point>> = self.bases.iter().map(|b| b.points(lambda)).collect();
+        let first = (&self.bases[0], &of_bases[0][..]);
+        // A component counts only if both its coefficients and its basis vector have levels.
+        let alive = self.kernels.alive(&points);
+        let alive = alive.iter().zip(first.0.alive(first.1));
+        let kept: Vec<usize> = alive
+            .enumerate()
+            .filter_map(|(k, (t, s))| (*t && s).then_some(k))
+            .collect();
+        Ok(match self.transform {
+            Transform::Row(_) => BlockCoding::Row {
+                t: t(&kept, Lie::Channels(self.layer.rows), period)?,
+                s: stored(first, &kept, Lie::Rows, 1)?,
+            },
+            Transform::Kernel(_) => BlockCoding::Kernel {
+                t: t(&kept, Lie::Positions(self.layer.rows), kept.len().max(1))?,
+                s: stored(first, &kept, Lie::Rows, 1)?,
+            },
+            Transform::Both(..) => BlockCoding::Both {
+                t: t(&kept, Lie::Rows, period)?,
+                s: stored(first, &kept, Lie::Channels(self.layer.rows), 1)?,
+                v: stored(
+                    (&self.bases[1], &of_bases[1]),
+                    &(0..channels).collect::<Vec<_>>(),
+                    Lie::Rows,
+                    1,
+                )?,
+            },
+            _ => BlockCoding::Column {
+                t: t(&kept, Lie::Rows, period)?,
+                s: stored(first, &kept, Lie::Channels(self.layer.rows), 1)?,
+            },
+        })
+    }
+}
+
+/// The kept components as the file stores them: levels of fixed widths, one step each.
+fn stored(
+    (part, points): (&Quantizable, &[Point]),
+    kept: &[usize],
+    lie: Lie,
+    period: usize,
+) -> Result<LevelMatrix, TqzError> {
+    let count = kept.len();
+    let elements = part.values.ncols();
+    let (rows, cols) = match lie {
+        Lie::Rows => (count, elements),
+        Lie::Channels(rows) | Lie::Positions(rows) => (rows, count * elements / rows.max(1)),
+    };
+    // Component and element at a place of the matrix.
+    let place = |r: usize, c: usize| match lie {
+        Lie::Rows => (r, c),
+        Lie::Channels(_) => (c / period, r * period + c % period),
+        Lie::Positions(_) => (c % period, r * (cols / period) + c / period),
+    };
+    let mut levels = Vec::with_capacity(rows * cols);
+    for r in 0..rows {
+        levels.extend((0..cols).map(|c| {
+            let (k, e) = place(r, c);
+            level(part.values[(kept[k], e)], points[kept[k]])
+        }));
+    }
+    let along = if matches!(lie, Lie::Rows) { rows } else { cols };
+    let of = |index: usize| match lie {
+        Lie::Rows => points[kept[index]],
+        _ => points[kept[place(0, index).0]],
+    };
+    let exponents: Vec<i32> = (0..along).map(|i| of(i).log2_step * OCTAVE).collect();
+    let base = exponents.iter().copied().min().unwrap_or(0);
+    let relative: Vec<i32> = exponents.iter().map(|e| e - base).collect();
+    let scales = Some(ScaleVector::rounded(6, &relative));
+    let depths: Vec<u8> = (0..along).map(|i| of(i).depth_bits.max(1) as u8).collect();
+    let (scale, packing) = match lie {
+        Lie::Rows => (
+            StepScale {
+                base,
+                rows: scales,
+                cols: None,
+            },
+            Packing::RowDepths(depths),
+        ),
+        _ => (
+            StepScale {
+                base,
+                rows: None,
+                cols: scales,
+            },
+            Packing::ColumnDepths(depths),
+        ),
+    };
+    let spec = MatrixSpec { rows, cols, period };
+    Ok(LevelMatrix::from_row_major(spec, scale, &levels)?.with_packing(packing)?)
+}
