@@ -87,6 +87,100 @@ fn compress_decompress_eval_and_inspect_work_together() {
     assert_eq!(names(&inspected), names(&original));
 }
 
+/// Four shards merged are the whole; the published method takes them, with transforms of any axis, and the gains it rests on are shown.
+#[test]
+fn shards_add_up_and_serve_the_papers_method() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
+    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
+    let calibrate = |extra: &[&str]| {
+        let mut args = vec![
+            "calibrate",
+            model,
+            "--calib",
+            calib,
+            "--images",
+            "128",
+            "--json",
+        ];
+        args.extend(extra);
+        json(&tqz(here, &args))
+    };
+    calibrate(&["-o", "whole.stats"]);
+    let mut merge = vec!["merge", "-o", "merged.stats", "--json"];
+    let shards: Vec<(String, String)> = (1..=4)
+        .map(|i| (format!("{i}/4"), format!("{i}.stats")))
+        .collect();
+    for (shard, file) in &shards {
+        calibrate(&["--shard", shard, "-o", file]);
+        merge.push(file);
+    }
+    json(&tqz(here, &merge));
+    let read = |file: &str| std::fs::read(here.join(file)).expect("written");
+    assert!(
+        read("whole.stats") == read("merged.stats"),
+        "shards do not add up"
+    );
+
+    for (transform, axis) in [("elt", "row"), ("klt", "column"), ("dct2", "kernel")] {
+        let file = format!("{axis}.tqz");
+        let compressed = json(&tqz(
+            here,
+            &[
+                "compress",
+                model,
+                "--stats",
+                "merged.stats",
+                "--preset",
+                "paper",
+                "--transform",
+                transform,
+                "--axis",
+                axis,
+                "--bits",
+                "4",
+                "-o",
+                &file,
+                "--json",
+            ],
+        ));
+        assert!(
+            compressed["bits_per_weight"]
+                .as_f64()
+                .is_some_and(|b| b <= 4.0)
+        );
+        let layers = compressed["report"]["layers"].as_array().expect("layers");
+        assert!(layers.iter().any(|layer| layer["transform"] == axis));
+        let onnx = format!("{axis}.onnx");
+        json(&tqz(here, &["decompress", &file, "-o", &onnx, "--json"]));
+    }
+
+    let gains = json(&tqz(
+        here,
+        &[
+            "inspect",
+            model,
+            "--gain",
+            "--stats",
+            "merged.stats",
+            "--json",
+        ],
+    ));
+    for layer in gains["layers"].as_array().expect("layers") {
+        let gain = |transform: &str| {
+            let gains = layer["gains"].as_array().expect("gains");
+            let found = gains
+                .iter()
+                .find(|g| g["transform"] == transform && g["axis"] == "column");
+            found.and_then(|g| g["total_db"].as_f64())
+        };
+        if let (Some(klt), Some(elt)) = (gain("klt"), gain("elt")) {
+            assert!(elt >= klt && elt >= 0.0, "{layer}");
+        }
+    }
+}
+
 #[test]
 fn wrong_usage_is_told_apart_from_failure() {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -1,6 +1,6 @@
 //! What a file or a network holds, layer by layer and byte by byte, read back from the records themselves.
 
-use tqz_format::{BlockCoding, LayerRecord, LevelMatrix, SizeReport, TqzFile};
+use tqz_format::{BlockCoding, LayerRecord, LevelMatrix, SizeReport, TqzFile, count_layer};
 
 use crate::encoder::bits_per_weight;
 use crate::layout::WeightLayer;
@@ -38,6 +38,7 @@ pub(crate) fn plain_report(layer: &WeightLayer) -> LayerReport {
         transform: None,
         bits_per_weight: None,
         bytes: None,
+        basis_bits: None,
         zeros_percent: None,
         rows_kept: None,
         predicted_distortion: None,
@@ -54,6 +55,7 @@ fn nameless_report(record: &LayerRecord) -> LayerReport {
         transform: None,
         bits_per_weight: None,
         bytes: None,
+        basis_bits: None,
         zeros_percent: None,
         rows_kept: None,
         predicted_distortion: None,
@@ -98,6 +100,9 @@ fn describe(record: &LayerRecord, bytes: u64, report: &mut LayerReport) {
         if !names.contains(&name) {
             names.push(name);
         }
+    }
+    if names.iter().any(|&name| name != "identity") {
+        report.basis_bits = count_layer(record).ok().map(|bits| bits.basis.total_bits());
     }
     report.transform = Some(names.join("+"));
     report.zeros_percent = Some(100.0 * zeros as f64 / levels.max(1) as f64);

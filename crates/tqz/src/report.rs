@@ -50,6 +50,9 @@ pub struct LayerReport {
     pub bits_per_weight: Option<f64>,
     /// Bytes of the record.
     pub bytes: Option<u64>,
+    /// Bits of its synthesis bases (S and V), counted by the coder's model; absent for a layer that has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basis_bits: Option<f64>,
     /// Share of levels that are zero, of the kernels' T (rows that left counted as zeros).
     pub zeros_percent: Option<f64>,
     /// Rows of T that are kept, of all.

@@ -12,13 +12,16 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
-use tqz::{CompressedModel, Effort, EncoderConfig, Images, RateTarget, Report, Source, Statistics};
+use tqz::{
+    CompressedModel, Effort, EncoderConfig, Images, PaperSpec, RateTarget, Report, Source,
+    Statistics,
+};
 use tqz_data::{DataSet, Scores};
 use tqz_engine::Network;
 
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate, calibrate_without, load_images};
-use crate::commands::compress::{Preset, TransformName};
+use crate::commands::compress::{AxisName, Preset, StepByName, TransformName};
 use crate::commands::eval::score;
 use crate::output::{Console, optional, table, write_file};
 use crate::progress::Bars;
@@ -53,19 +56,68 @@ struct Outcome {
 struct Combination {
     preset: Preset,
     transform: TransformName,
+    axis: AxisName,
+    step_by: StepByName,
     bits: f64,
 }
 
 impl Combination {
-    fn names(self) -> (String, String) {
-        let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-            value().map_or(String::new(), |v| v.get_name().to_owned())
-        };
-        (
-            name(&|| self.preset.to_possible_value()),
-            name(&|| self.transform.to_possible_value()),
-        )
+    /// Every combination that exists, in the order of the specification.
+    fn all(spec: &Spec, bits: &[f64]) -> Vec<Self> {
+        let mut all = Vec::new();
+        for &preset in &spec.presets {
+            for &step_by in &spec.step_by {
+                for &axis in &spec.axes {
+                    for &transform in &spec.transforms {
+                        let made = bits.iter().map(|&bits| Self {
+                            preset,
+                            transform,
+                            axis,
+                            step_by,
+                            bits,
+                        });
+                        all.extend(made.filter(|c| c.exists()));
+                    }
+                }
+            }
+        }
+        all
     }
+
+    /// Whether it is one of its own: no transform has no axis, cosines are for kernels, the rest for the paper's quantizer alone.
+    fn exists(self) -> bool {
+        let column = matches!(self.axis, AxisName::Column);
+        let kernel = matches!(self.axis, AxisName::Kernel);
+        let output = matches!(self.step_by, StepByName::Output);
+        let suits = match self.transform {
+            TransformName::Identity => column,
+            TransformName::Dct1 | TransformName::Dct2 => kernel,
+            _ => true,
+        };
+        suits && (matches!(self.preset, Preset::Paper) || (column && output))
+    }
+
+    fn names(self) -> [String; 4] {
+        [
+            value_name(&self.preset),
+            value_name(&self.transform),
+            value_name(&self.axis),
+            value_name(&self.step_by),
+        ]
+    }
+
+    fn key(self, network: &str) -> [String; 6] {
+        let [preset, transform, axis, step_by] = self.names();
+        let bits = self.bits.to_string();
+        [network.to_owned(), preset, transform, axis, step_by, bits]
+    }
+}
+
+/// A value as it is written on the command line.
+fn value_name(value: &impl ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or(String::new(), |v| v.get_name().to_owned())
 }
 
 /// A network ready to be tried.
@@ -160,22 +212,9 @@ fn sweep_network(
     console: &Console,
     rows: &mut Rows,
 ) -> anyhow::Result<()> {
-    let mut missing = Vec::new();
-    for &preset in &spec.presets {
-        for &transform in &spec.transforms {
-            for &bits in network.bits.as_ref().unwrap_or(&spec.bits) {
-                let combination = Combination {
-                    preset,
-                    transform,
-                    bits,
-                };
-                let (preset, transform) = combination.names();
-                if !rows.has((&network.name, &preset, &transform, bits.to_bits())) {
-                    missing.push(combination);
-                }
-            }
-        }
-    }
+    let bits = network.bits.as_ref().unwrap_or(&spec.bits);
+    let mut missing = Combination::all(spec, bits);
+    missing.retain(|c| !rows.has(&c.key(&network.name)));
     if missing.is_empty() {
         return Ok(());
     }
@@ -206,6 +245,11 @@ fn point(
 ) -> anyhow::Result<Row> {
     let config = EncoderConfig {
         transform: combination.transform.into(),
+        axis: combination.axis.into(),
+        paper: combination.preset.paper(PaperSpec {
+            step_by: combination.step_by.into(),
+            ..PaperSpec::default()
+        }),
         effort: combination.preset.into(),
         seed: common.seed,
         ..EncoderConfig::new(RateTarget::BitsPerWeight(combination.bits))
@@ -224,15 +268,20 @@ fn row(
     (report, scores): (&Report, &Scores),
     seconds: f64,
 ) -> Row {
-    let (preset, transform) = combination.names();
+    let [preset, transform, axis, step_by] = combination.names();
+    let basis = report.layers.iter().filter_map(|layer| layer.basis_bits);
+    let basis_bits: f64 = basis.sum();
     let reference = scores.reference.clone().unwrap_or_default();
     Row {
         network: network.name.clone(),
         preset,
         transform,
+        axis,
+        step_by,
         asked_bpw: combination.bits,
         file_bytes: report.file_bytes,
         rate_bpw: report.bits_per_weight,
+        basis_percent: 12.5 * basis_bits / report.file_bytes.max(1) as f64,
         images: scores.images,
         top1_percent: scores.top1_percent,
         top5_percent: scores.top5_percent,

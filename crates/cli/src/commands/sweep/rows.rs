@@ -13,9 +13,12 @@ pub(crate) struct Row {
     pub(crate) network: String,
     pub(crate) preset: String,
     pub(crate) transform: String,
+    pub(crate) axis: String,
+    pub(crate) step_by: String,
     pub(crate) asked_bpw: f64,
     pub(crate) file_bytes: u64,
     pub(crate) rate_bpw: f64,
+    pub(crate) basis_percent: f64,
     pub(crate) images: usize,
     pub(crate) top1_percent: Option<f64>,
     pub(crate) top5_percent: Option<f64>,
@@ -33,15 +36,28 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// What was asked for.
-    pub(crate) fn key(&self) -> (&str, &str, &str, u64) {
-        let rate = self.asked_bpw.to_bits();
-        (&self.network, &self.preset, &self.transform, rate)
+    /// What was asked for: network, preset, transform, axis, choice of steps, rate.
+    pub(crate) fn key(&self) -> [String; 6] {
+        [
+            self.network.clone(),
+            self.preset.clone(),
+            self.transform.clone(),
+            self.axis.clone(),
+            self.step_by.clone(),
+            self.asked_bpw.to_string(),
+        ]
     }
 
     /// Line in a plot.
     pub(crate) fn series(&self) -> String {
-        format!("{} {}", self.transform, self.preset)
+        let mut name = format!("{} {}", self.transform, self.preset);
+        if self.axis != "column" {
+            name.push_str(&format!(" {}", self.axis));
+        }
+        if self.step_by != "output" {
+            name.push_str(&format!(", steps by {}", self.step_by));
+        }
+        name
     }
 }
 
@@ -72,8 +88,8 @@ impl Rows {
     }
 
     /// Whether a point is there already.
-    pub(crate) fn has(&self, key: (&str, &str, &str, u64)) -> bool {
-        self.rows.iter().any(|row| row.key() == key)
+    pub(crate) fn has(&self, key: &[String; 6]) -> bool {
+        self.rows.iter().any(|row| row.key() == *key)
     }
 
     /// Adds a row, to the file first.

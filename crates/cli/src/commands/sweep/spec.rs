@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use tqz_data::{DataSet, OpenOptions};
 
-use crate::commands::compress::{Preset, TransformName};
+use crate::commands::compress::{AxisName, Preset, StepByName, TransformName};
 
 /// A sweep: every network at every combination of preset, transform and rate.
 #[derive(Debug, Deserialize)]
@@ -22,6 +22,12 @@ pub(crate) struct Spec {
     /// Bases; the encoder's choice where absent.
     #[serde(default = "auto")]
     pub(crate) transforms: Vec<TransformName>,
+    /// What transforms mix; output channels where absent.
+    #[serde(default = "column")]
+    pub(crate) axes: Vec<AxisName>,
+    /// How the paper's quantizer chooses steps; by the output's error where absent.
+    #[serde(default = "output")]
+    pub(crate) step_by: Vec<StepByName>,
     /// The networks.
     #[serde(rename = "network")]
     pub(crate) networks: Vec<NetworkSpec>,
@@ -58,6 +64,14 @@ fn balanced() -> Vec<Preset> {
 
 fn auto() -> Vec<TransformName> {
     vec![TransformName::Auto]
+}
+
+fn column() -> Vec<AxisName> {
+    vec![AxisName::Column]
+}
+
+fn output() -> Vec<StepByName> {
+    vec![StepByName::Output]
 }
 
 impl Spec {
