@@ -197,9 +197,9 @@ impl EncoderConfig {
         if let Some(paper) = self.paper {
             check("blocks of a layer", paper.blocks as f64, 1.0..=4096.0)?;
         }
-        if self.paper.is_none() && self.axis != Axis::Column {
+        if self.paper.is_none() && self.axis == Axis::Both {
             return Err(TqzError::Request(
-                "rows, kernels and both sides are transformed with --preset paper only".to_owned(),
+                "both sides are transformed with --preset paper only".to_owned(),
             ));
         }
         let cosine = matches!(self.transform, TransformSpec::Dct1 | TransformSpec::Dct2);

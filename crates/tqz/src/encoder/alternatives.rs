@@ -3,7 +3,7 @@
 
 use ndarray::Array2;
 
-use crate::config::{Basis, EncoderConfig, QuantizerSpec, TransformSpec};
+use crate::config::{Axis, Basis, EncoderConfig, QuantizerSpec, TransformSpec};
 use crate::encoder::bits_per_weight;
 use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
 use crate::encoder::prepared::PreparedLayer;
@@ -63,7 +63,7 @@ impl Alternatives {
             TransformSpec::Elt => Some(Basis::Elt),
             TransformSpec::Auto => Some(Basis::Elt).filter(|_| !high_rate),
         };
-        let basis = basis.filter(|_| transformable);
+        let basis = basis.filter(|_| transformable && config.axis == Axis::Column);
         let undecided =
             config.transform == TransformSpec::Auto && basis.is_some() && narrowest <= WIDE;
         let prepare = |basis: Option<Basis>| {

@@ -7,6 +7,7 @@ use tqz_format::{
 };
 
 use crate::config::QuantizerSpec;
+use crate::encoder::mixed::MixedFailure;
 use crate::encoder::prepared::{PreparedLayer, Transformed};
 use crate::error::TqzError;
 use crate::linalg::{Block, ColumnFactor, damped, damped_blocks, product, solve_positive};
@@ -35,6 +36,17 @@ pub(crate) fn code_layer(
     quantizer: QuantizerSpec,
     c: f64,
 ) -> Result<CodedLayer, TqzError> {
+    if let Some(mixed) = &prepared.mixed {
+        let coded = mixed.code(&prepared.output, quantizer, c);
+        let (coding, distortion) = coded.map_err(|failure| match failure {
+            MixedFailure::Unsolvable => unsolvable(prepared),
+            MixedFailure::Unstorable(error) => error,
+        })?;
+        return Ok(CodedLayer {
+            record: record(prepared, coding),
+            distortion,
+        });
+    }
     match &prepared.transformed {
         None => code_direct(prepared, quantizer, c),
         Some(transformed) => code_column(prepared, transformed, quantizer, c),

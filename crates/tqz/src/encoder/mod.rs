@@ -7,6 +7,7 @@ mod choose;
 mod conditioned;
 mod finish;
 mod layer;
+mod mixed;
 mod pass;
 mod prepared;
 

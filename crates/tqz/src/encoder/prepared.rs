@@ -2,13 +2,14 @@
 
 use ndarray::Array2;
 
-use crate::config::{Basis, Damping, EncoderConfig};
+use crate::config::{Axis, Basis, Damping, EncoderConfig, TransformSpec};
 use crate::encoder::conditioned::conditioned;
+use crate::encoder::mixed::Mixed;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, unit_upper};
 use crate::statistics::LayerStatistics;
-use crate::transform::{ColumnBasis, column_basis};
+use crate::transform::{ColumnBasis, Subject, Transform, column_basis};
 
 /// Damping where the weights themselves are quantized with feedback (theory §9: residual networks of 16–64 channels).
 const DIRECT_DAMPING: Damping = Damping {
@@ -42,6 +43,8 @@ pub(crate) struct PreparedLayer {
     pub(crate) plain_output: Vec<f64>,
     /// The transform, with the damped A it was built from.
     pub(crate) transformed: Option<Transformed>,
+    /// A transform of input channels or kernel positions.
+    pub(crate) mixed: Option<Mixed>,
     /// What had to be done to make the numbers work, for the report.
     pub(crate) warning: Option<String>,
 }
@@ -75,9 +78,13 @@ impl PreparedLayer {
             damping = asked;
         }
         for attempt in 0..ATTEMPTS {
-            if let Ok(mut prepared) =
-                factor(layer, &weights, statistics, (basis, damping), unmeasured)
-            {
+            if let Ok(mut prepared) = factor(
+                layer,
+                &weights,
+                statistics,
+                (basis, config, damping),
+                unmeasured,
+            ) {
                 if attempt > 0 {
                     let told = format!(
                         "statistics near singular: damping raised to {:.0e}",
@@ -112,7 +119,7 @@ fn factor(
     layer: &WeightLayer,
     weights: &Array2<f32>,
     statistics: &LayerStatistics,
-    (basis, damping): (Option<Basis>, Damping),
+    (basis, config, damping): (Option<Basis>, &EncoderConfig, Damping),
     unmeasured: f64,
 ) -> Result<PreparedLayer, NumericalFailure> {
     let mut prepared = PreparedLayer {
@@ -123,6 +130,7 @@ fn factor(
         plain_input: Vec::new(),
         plain_output: Vec::new(),
         transformed: None,
+        mixed: None,
         warning: None,
     };
     for (a, g) in conditioned(layer, statistics, damping, unmeasured) {
@@ -130,7 +138,20 @@ fn factor(
         prepared.plain_output.extend(g.diag().iter());
         prepared.input.push(ColumnFactor::new(&a)?);
         prepared.output.push(unit_upper(&g)?);
-        if let Some(kind) = basis {
+        let mixing = config.axis != Axis::Column && layer.groups == 1;
+        if mixing {
+            let subject = Subject::new(layer, weights.clone(), (a.clone(), g.clone()));
+            let transform = match config.transform {
+                TransformSpec::Auto => TransformSpec::Elt,
+                given => given,
+            };
+            prepared.mixed = match subject.transform(transform, config.axis)? {
+                Transform::Row(dual) | Transform::Kernel(dual) => {
+                    Some(Mixed::new(&subject, &dual, config.axis)?)
+                }
+                _ => None,
+            };
+        } else if let Some(kind) = basis {
             prepared.transformed = Some(Transformed {
                 basis: column_basis(kind, weights, &a, &g)?,
                 a: a.to_single(),

@@ -9,10 +9,9 @@ use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::symmetric_eigen;
 use crate::paper::layer::DAMPING;
-use crate::paper::parts::{Subject, Transform};
 use crate::source::Source;
 use crate::statistics::Statistics;
-use crate::transform::{CodingGain, Covariances, Dual};
+use crate::transform::{CodingGain, Covariances, Dual, Subject, Transform};
 
 /// Transforms whose gain is of interest.
 const ASKED: [(TransformSpec, Axis); 8] = [

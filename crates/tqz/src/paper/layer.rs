@@ -13,7 +13,7 @@ use crate::layout::WeightLayer;
 use crate::linalg::{Block, BlockDiagonal, product};
 use crate::paper::curve::{Curve, Point, curves, level};
 use crate::paper::part::{Exact, Part, Weights};
-use crate::paper::parts::{Subject, Transform};
+use crate::transform::{Subject, Transform};
 
 /// Damping of A and G: enough to factor them.
 pub(crate) const DAMPING: Damping = Damping {

@@ -2,6 +2,8 @@
 
 mod column;
 mod dual;
+mod subject;
 
 pub(crate) use column::{ColumnBasis, column_basis};
 pub(crate) use dual::{CodingGain, Cosine, Covariances, Dual, cosine, quadratic_diagonal};
+pub(crate) use subject::{Subject, Transform, analysed, by_component};

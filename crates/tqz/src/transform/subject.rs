@@ -1,0 +1,226 @@
+//! A layer as transforms see it: covariances of its weights and of the output's derivatives for each grouping of weights, and
+//! the transform of its columns, rows or kernels (paper sections 3 and 7).
+
+use ndarray::{Array2, s};
+
+use crate::config::{Axis, TransformSpec};
+use crate::layout::WeightLayer;
+use crate::linalg::{Block, BlockDiagonal, NumericalFailure, product};
+use crate::transform::{Cosine, Covariances, Dual, cosine};
+
+/// Longest vectors that are transformed: a basis of more would take minutes and more bytes than it saves.
+const MOST_ROWS: usize = 4608;
+
+/// A layer's weights and the statistics that its errors are weighed by; one group.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// n × K.
+    pub(crate) weights: Array2<f32>,
+    /// Damped A, K × K.
+    pub(crate) input: BlockDiagonal<f64>,
+    /// Damped G, n × n.
+    pub(crate) output: Array2<f64>,
+    /// Kernel positions.
+    pub(crate) period: usize,
+    /// Extents of the kernel.
+    pub(crate) kernel: Vec<usize>,
+}
+
+/// The transforms of a layer.
+#[derive(Debug, Clone)]
+pub(crate) enum Transform {
+    /// The weights themselves.
+    None,
+    /// Mixes output channels.
+    Column(Dual),
+    /// Mixes input channels.
+    Row(Dual),
+    /// Mixes kernel positions.
+    Kernel(Dual),
+    /// Mixes output and input channels.
+    Both(Dual, Dual),
+}
+
+impl Subject {
+    /// The subject of an ungrouped layer.
+    pub(crate) fn new(
+        layer: &WeightLayer,
+        weights: Array2<f32>,
+        (input, output): (BlockDiagonal<f64>, Array2<f64>),
+    ) -> Self {
+        Self {
+            weights,
+            input,
+            output,
+            period: layer.period,
+            kernel: layer.dims.get(2..).unwrap_or(&[]).to_vec(),
+        }
+    }
+
+    /// Input channels.
+    pub(crate) fn channels(&self) -> usize {
+        self.weights.ncols() / self.period
+    }
+
+    /// Cθθ and Cγγ of the vectors that a transform along `axis` mixes: all weights that share what is not mixed.
+    pub(crate) fn covariances(&self, axis: Axis) -> Covariances {
+        match axis {
+            Axis::Column | Axis::Both => {
+                let w = self.weights.mapv(f64::from);
+                Covariances {
+                    weights: product(Block::whole(&w), Block::whole(&w).t()),
+                    gradients: self.output.clone(),
+                }
+            }
+            Axis::Row => Covariances {
+                weights: self.gram(|vector| self.channel_vector(vector), self.channels()),
+                gradients: self.input_moment(Self::channel_of, self.channels()),
+            },
+            Axis::Kernel => Covariances {
+                weights: self.gram(|vector| self.kernel_vector(vector), self.period),
+                gradients: self.input_moment(Self::position_of, self.period),
+            },
+        }
+    }
+
+    /// The weights of one output channel and position over the input channels, vector number r·period + p.
+    fn channel_vector(&self, vector: usize) -> Vec<f64> {
+        let (r, p) = (vector / self.period, vector % self.period);
+        let row = self.weights.slice(s![r, p..;self.period]);
+        row.iter().map(|&v| f64::from(v)).collect()
+    }
+
+    /// One kernel, number r·channels + i.
+    fn kernel_vector(&self, vector: usize) -> Vec<f64> {
+        let (r, i) = (vector / self.channels(), vector % self.channels());
+        let kernel = self
+            .weights
+            .slice(s![r, i * self.period..(i + 1) * self.period]);
+        kernel.iter().map(|&v| f64::from(v)).collect()
+    }
+
+    /// Σ x·xᵗ over all vectors of one kind.
+    fn gram(&self, vector: impl Fn(usize) -> Vec<f64>, length: usize) -> Array2<f64> {
+        let count = self.weights.len() / length.max(1);
+        let mut all = Array2::zeros((count, length));
+        for index in 0..count {
+            all.row_mut(index)
+                .assign(&ndarray::ArrayView1::from(&vector(index)));
+        }
+        product(Block::whole(&all).t(), Block::whole(&all))
+    }
+
+    fn channel_of(&self, column: usize) -> (usize, usize) {
+        (column / self.period, column % self.period)
+    }
+
+    fn position_of(&self, column: usize) -> (usize, usize) {
+        (column % self.period, column / self.period)
+    }
+
+    /// A summed over what a transform does not mix: element (a, b) sums A over columns with indices (a, x) and (b, x).
+    fn input_moment(
+        &self,
+        split: impl Fn(&Self, usize) -> (usize, usize),
+        length: usize,
+    ) -> Array2<f64> {
+        let mut sum = Array2::zeros((length, length));
+        let mut begin = 0;
+        for block in &self.input.blocks {
+            for ((r, c), value) in block.indexed_iter() {
+                let ((a, x), (b, y)) = (split(self, begin + r), split(self, begin + c));
+                if x == y {
+                    sum[(a, b)] += value;
+                }
+            }
+            begin += block.nrows();
+        }
+        sum
+    }
+
+    /// The transform asked for, where the layer is of a size for it.
+    ///
+    /// # Errors
+    /// Covariances that cannot be factored.
+    pub(crate) fn transform(
+        &self,
+        spec: TransformSpec,
+        axis: Axis,
+    ) -> Result<Transform, NumericalFailure> {
+        let (n, m) = (self.weights.nrows(), self.channels());
+        let whole = self.input.blocks.len() == 1;
+        let possible = match axis {
+            Axis::Column => n <= MOST_ROWS,
+            Axis::Row => m <= MOST_ROWS && whole,
+            Axis::Kernel => self.period > 1 && whole,
+            Axis::Both => n.max(m) <= MOST_ROWS && whole,
+        };
+        if !possible || spec == TransformSpec::Identity {
+            return Ok(Transform::None);
+        }
+        let dual = |axis: Axis| {
+            let of = self.covariances(axis);
+            match spec {
+                TransformSpec::Klt => Dual::klt(&of),
+                TransformSpec::Dct1 => Ok(Dual::orthonormal(cosine(Cosine::One, &self.kernel))),
+                TransformSpec::Dct2 => Ok(Dual::orthonormal(cosine(Cosine::Two, &self.kernel))),
+                _ => Dual::elt(&of),
+            }
+        };
+        Ok(match axis {
+            Axis::Column => Transform::Column(dual(axis)?),
+            Axis::Row => Transform::Row(dual(axis)?),
+            Axis::Kernel => Transform::Kernel(dual(axis)?),
+            Axis::Both => Transform::Both(dual(Axis::Column)?, dual(Axis::Row)?),
+        })
+    }
+
+    /// A seen by row-transformed weights: `B·A·Bᵗ`, `B = Vᵗ` on the input channels (or positions) of a column.
+    pub(crate) fn transformed_input(&self, dual: &Dual, axis: Axis) -> Array2<f64> {
+        let k = self.weights.ncols();
+        let v = &dual.synthesis;
+        let of = |column: usize| match axis {
+            Axis::Kernel => self.position_of(column),
+            _ => self.channel_of(column),
+        };
+        let at = |mixed: usize, kept: usize| match axis {
+            Axis::Kernel => kept * self.period + mixed,
+            _ => mixed * self.period + kept,
+        };
+        // Column (l, x) of W is Σ_a v[a, l]·column (a, x): the rows of B.
+        let apply = |matrix: &Array2<f64>| {
+            let mut out = Array2::zeros((k, k));
+            let kept = k / v.nrows();
+            for x in 0..kept {
+                let rows: Vec<usize> = (0..v.nrows()).map(|a| at(a, x)).collect();
+                let part = matrix.select(ndarray::Axis(0), &rows);
+                let mixed = product(Block::whole(v).t(), Block::whole(&part));
+                for (l, row) in mixed.rows().into_iter().enumerate() {
+                    out.row_mut(at(l, x)).assign(&row);
+                }
+            }
+            out
+        };
+        debug_assert!((0..k).all(|c| at(of(c).0, of(c).1) == c));
+        let once = apply(&self.input.blocks[0]);
+        apply(&once.t().as_standard_layout().into_owned())
+    }
+}
+
+/// Column j of W (or T) as a component with elements (r, x): rearranged so that `mixed` indexes rows.
+pub(crate) fn by_component(
+    weights: &Array2<f32>,
+    (components, kept): (usize, usize),
+    column: impl Fn(usize, usize) -> usize,
+) -> Array2<f32> {
+    let n = weights.nrows();
+    Array2::from_shape_fn((components, n * kept), |(l, e)| {
+        weights[(e / kept, column(l, e % kept))]
+    })
+}
+
+/// `x` with rows mixed by the analysis matrix: `Uᵗx`.
+pub(crate) fn analysed(dual: &Dual, x: &Array2<f32>) -> Array2<f32> {
+    let u = dual.analysis.mapv(|v| v as f32);
+    product(Block::whole(&u).t(), Block::whole(x))
+}
