@@ -5,7 +5,9 @@ use crate::error::{FormatError, check_limit};
 use crate::level_matrix::LevelMatrix;
 use crate::limits::{DecodeLimits, MAX_BLOCKS, MAX_EXTENT, MAX_RANK, MAX_SITE};
 use crate::matrix_code::{MatrixCoder, Role};
-use crate::record::{Block, BlockCoding, LayerRecord, Layout, MatrixShape, matrix_shape};
+use crate::record::{
+    Block, BlockCoding, LayerRecord, Layout, MatrixShape, check_both, matrix_shape,
+};
 
 const WHAT: &str = "a layer";
 
@@ -272,7 +274,8 @@ impl<IO: BitIo> LayerCoder<'_, IO> {
                 None,
             ),
             BlockKind::Both => (
-                spec(k, times(header.second, period), period)?,
+                check_both(k, header.second, (n, channels))
+                    .and_then(|()| spec(k, times(header.second, period), period))?,
                 Some(spec(n, k, 1)?),
                 Some(spec(header.second, channels, 1)?),
             ),

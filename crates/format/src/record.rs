@@ -208,12 +208,31 @@ impl Block {
             }
             BlockCoding::Both { t, s, v } => {
                 let (k, q) = (t.spec.rows, v.spec.rows);
+                check_both(k, q, (self.rows, channels))?;
                 fits(t, k, q.saturating_mul(shape.period), shape.period)?;
                 fits(s, self.rows, k, 1)?;
                 fits(v, q, channels, 1)
             }
         }
     }
+}
+
+/// Inner dimensions of a column and row transform: no more than what they stand for, so that its cost is bounded by the tensor.
+pub(crate) fn check_both(
+    k: usize,
+    q: usize,
+    (rows, channels): (usize, usize),
+) -> Result<(), FormatError> {
+    for (found, most) in [(k, rows), (q, channels)] {
+        if found > most {
+            return Err(FormatError::Invalid {
+                what: "inner dimension of a column and row transform",
+                found: found as i64,
+                legal: "at most the block's rows, and the input channels",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Shape of the weight matrix of a tensor.

@@ -111,9 +111,9 @@ fn coding(n: usize, m: usize, period: usize) -> impl Strategy<Value = BlockCodin
             .prop_map(|(t, s)| BlockCoding::Kernel { t, s })
             .boxed(),
         _ => (
-            matrix(k, 3 * period, period),
-            matrix(n, k, 1),
-            matrix(3, m, 1),
+            matrix(k.min(n), m.min(3) * period, period),
+            matrix(n, k.min(n), 1),
+            matrix(m.min(3), m, 1),
         )
             .prop_map(|(t, s, v)| BlockCoding::Both { t, s, v })
             .boxed(),

@@ -146,7 +146,7 @@ impl<'a> Calibration<'a> {
         let of = numbers.clone();
         let seeded = move |outputs: &[ArrayD<f32>]| {
             cotangents(outputs, spec.metric, &|image| {
-                image_rng(spec.seed, of[image])
+                image_rng(spec.seed, image_number(&of, image))
             })
         };
         let tapped = self.network.forward_backward(&[input], &taps, &seeded)?;
@@ -200,4 +200,11 @@ struct Shard {
 /// Images per forward and backward pass.
 fn shard_size(network: &Network) -> usize {
     network.fixed_batch().unwrap_or(SHARD).max(1)
+}
+
+/// Number in the set of a batch's sample; a network may fold other axes into that of the batch, so that there are more samples
+/// than images.
+pub(crate) fn image_number(numbers: &[usize], sample: usize) -> usize {
+    let first = numbers.first().copied().unwrap_or(0);
+    numbers.get(sample).copied().unwrap_or(first + sample)
 }

@@ -16,6 +16,8 @@ const HELD_EVERY: usize = 5;
 #[derive(Debug, Clone, Default)]
 pub struct Images {
     samples: Vec<ArrayD<f32>>,
+    /// Images of the set that these are the first of, where that is more.
+    set: usize,
 }
 
 impl Images {
@@ -38,6 +40,16 @@ impl Images {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
+    }
+
+    /// Says of how many images these are the first.
+    pub fn set_size(&mut self, images: usize) {
+        self.set = images;
+    }
+
+    /// Number of images in the set that these are the first of.
+    pub(crate) fn of_set(&self) -> usize {
+        self.set.max(self.len())
     }
 
     /// Bytes held.

@@ -88,7 +88,8 @@ fn describe(record: &LayerRecord, bytes: u64, report: &mut LayerReport) {
             }
             BlockCoding::Row { s, .. } | BlockCoding::Kernel { s, .. } => {
                 let components = s.spec().cols;
-                let of_one = record.elements() as usize / components.max(1);
+                let in_block = block.rows * record.shape().map_or(0, |shape| shape.cols);
+                let of_one = in_block / components.max(1);
                 components.saturating_sub(s.spec().rows) * of_one
             }
             BlockCoding::Identity { .. } => 0,

@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayD};
 use tqz_engine::{Layer, LayerOp, Side};
 
+use crate::calibrate::image_number;
 use crate::layout::WeightLayer;
 use crate::statistics::PartialGroup;
 use crate::unfold::{Plane, Window, spread, unfold};
@@ -82,7 +83,7 @@ impl LayerTaps<'_> {
 
     /// Where subsampled positions begin, different for each image.
     fn phase(&self, image: usize) -> f64 {
-        (self.numbers[image] as f64 * 0.618_033_988_749_895).fract()
+        (image_number(self.numbers, image) as f64 * 0.618_033_988_749_895).fract()
     }
 
     fn add_convolution(&self, sums: &mut [PartialGroup]) {

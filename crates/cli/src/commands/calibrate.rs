@@ -142,6 +142,7 @@ pub(crate) fn calibrate_without(
 /// Images of a data set in memory, as many as [`MEMORY_BYTES`] hold.
 pub(crate) fn load_images(data: &DataSet, progress: &dyn Progress) -> anyhow::Result<Images> {
     let mut images = Images::new();
+    images.set_size(data.len());
     progress.begin("reading images", data.len() as u64);
     for batch in data.batches(32) {
         let batch = batch?.input.into_dyn();

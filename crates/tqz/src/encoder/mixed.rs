@@ -29,6 +29,8 @@ pub(crate) struct Mixed {
     t: Array2<f32>,
     /// Factor of A as the coefficients see it.
     input: [ColumnFactor; 1],
+    /// Its diagonal, and G's: sensitivities without feedback.
+    plain: [Vec<f64>; 2],
     /// Factor of the moment of what S multiplies into: A averaged over what is kept.
     moment: [ColumnFactor; 1],
     /// A and G in single precision.
@@ -66,6 +68,7 @@ impl Mixed {
             kept,
             weights: subject.weights.clone(),
             t,
+            plain: [a.diagonal(), subject.output.diag().to_vec()],
             input: [ColumnFactor::new(&a)?],
             moment: [ColumnFactor::new(&BlockDiagonal {
                 blocks: vec![moment],
@@ -88,13 +91,20 @@ impl Mixed {
             Axis::Kernel => self.components,
             _ => self.kept,
         };
+        let used = usize::from(quantizer.feedback);
+        let [plain_cols, plain_rows] = &self.plain;
+        let (cols, rows) = if quantizer.feedback {
+            (self.input[0].d(), &output[0].d)
+        } else {
+            (plain_cols.clone(), plain_rows)
+        };
         let problem = Problem {
             coefficients: &self.t,
             period,
-            input: &self.input,
-            output,
-            row_sensitivity: &output[0].d,
-            col_sensitivity: &[self.input[0].d()],
+            input: &self.input[..used],
+            output: &output[..used],
+            row_sensitivity: rows,
+            col_sensitivity: &[cols],
             c,
             lambda: quantizer.lambda,
         };
@@ -205,11 +215,12 @@ impl Mixed {
         let p = damped_blocks(&[p], BASIS_DAMPING, 1.0);
         let s = solve_positive(&p.blocks[0], &target.mapv(f64::from))?.mapv(|v| v as f32);
         let output = [unit_upper(&p.blocks[0])?];
+        let used = usize::from(quantizer.feedback);
         let problem = Problem {
             coefficients: &s,
             period: 1,
-            input: &self.moment,
-            output: &output,
+            input: &self.moment[..used],
+            output: &output[..used],
             row_sensitivity: &output[0].d,
             col_sensitivity: &[self.moment[0].d()],
             c,

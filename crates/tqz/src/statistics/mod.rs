@@ -131,7 +131,7 @@ impl Statistics {
     pub(crate) fn spare(&self, images: &Images) -> bool {
         let seen = |number: u64| self.seen.iter().any(|range| range.contains(&number));
         let held = images.held();
-        self.total == images.len() as u64 && !held.into_iter().any(|i| seen(i as u64))
+        self.total == images.of_set() as u64 && !held.into_iter().any(|i| seen(i as u64))
     }
 
     /// Adds up the statistics of shards of one set, in the order of their images whatever the order given: the same shards

@@ -8,7 +8,7 @@ const MOST: f64 = 0.9;
 
 /// Damping that shrinks a mean of `samples` outer products towards a multiple of the identity as much as its errors ask for:
 /// a fraction of its mean diagonal, to be added to the diagonal. Blocks of a block-diagonal matrix count as one. 0 for a
-/// zero matrix and for one without errors.
+/// zero matrix and for a single number, which has no direction.
 pub(crate) fn shrinkage(blocks: &[Array2<f32>], samples: f64) -> f64 {
     let order: f64 = blocks.iter().map(|b| b.nrows() as f64).sum();
     let trace: f64 = blocks
@@ -18,7 +18,7 @@ pub(crate) fn shrinkage(blocks: &[Array2<f32>], samples: f64) -> f64 {
         .sum();
     let square = |v: &f32| f64::from(*v) * f64::from(*v);
     let of_square: f64 = blocks.iter().flatten().map(square).sum();
-    if order < 1.0 || trace <= 0.0 || !of_square.is_finite() {
+    if order < 2.0 || trace <= 0.0 || !of_square.is_finite() {
         return 0.0;
     }
     let scatter = of_square - trace * trace / order;
@@ -78,5 +78,6 @@ mod tests {
     fn what_has_no_direction_is_shrunk_all_the_way() {
         assert!(shrinkage(&[Array2::eye(8)], 100.0) > 8.0);
         assert_eq!(shrinkage(&[Array2::zeros((8, 8))], 100.0), 0.0);
+        assert_eq!(shrinkage(&[Array2::ones((1, 1))], 100.0), 0.0);
     }
 }

@@ -84,7 +84,8 @@ impl Combination {
         all
     }
 
-    /// Whether it is one of its own: no transform has no axis, cosines are for kernels, the rest for the paper's quantizer alone.
+    /// Whether it is one of its own: no transform has no axis, cosines are for kernels, both sides and other choices of steps
+    /// for the paper's quantizer alone.
     fn exists(self) -> bool {
         let column = matches!(self.axis, AxisName::Column);
         let kernel = matches!(self.axis, AxisName::Kernel);
@@ -94,7 +95,8 @@ impl Combination {
             TransformName::Dct1 | TransformName::Dct2 => kernel,
             _ => true,
         };
-        suits && (matches!(self.preset, Preset::Paper) || (column && output))
+        let both = matches!(self.axis, AxisName::Both);
+        suits && (matches!(self.preset, Preset::Paper) || (!both && output))
     }
 
     fn names(self) -> [String; 4] {
@@ -214,6 +216,10 @@ fn sweep_network(
 ) -> anyhow::Result<()> {
     let bits = network.bits.as_ref().unwrap_or(&spec.bits);
     let mut missing = Combination::all(spec, bits);
+    anyhow::ensure!(
+        !missing.is_empty(),
+        "none of the sweep's combinations exists: identity goes with the column axis, cosines with kernel"
+    );
     missing.retain(|c| !rows.has(&c.key(&network.name)));
     if missing.is_empty() {
         return Ok(());
@@ -270,7 +276,8 @@ fn row(
 ) -> Row {
     let [preset, transform, axis, step_by] = combination.names();
     let basis = report.layers.iter().filter_map(|layer| layer.basis_bits);
-    let basis_bits: f64 = basis.sum();
+    // Not sum(): that of nothing is -0.
+    let basis_bits = basis.fold(0.0, |sum, bits| sum + bits);
     let reference = scores.reference.clone().unwrap_or_default();
     Row {
         network: network.name.clone(),
