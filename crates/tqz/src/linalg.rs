@@ -200,6 +200,14 @@ impl BlockDiagonal<f64> {
     }
 }
 
+/// `tr(EᵗGE·A)`: the cost of an error E of the weights (n × K).
+pub(crate) fn quadratic_cost(error: &Array2<f32>, a: &BlockDiagonal<f32>, g: &Array2<f32>) -> f64 {
+    let ea = a.times(error);
+    let ge = product(Block::whole(g), Block::whole(error));
+    let cells = ea.iter().zip(&ge);
+    cells.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+}
+
 /// Mean diagonal of a block-diagonal matrix.
 pub(crate) fn mean_diagonal_of_blocks(blocks: &[Array2<f32>]) -> f64 {
     let order: usize = blocks.iter().map(Array2::nrows).sum();

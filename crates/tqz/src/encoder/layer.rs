@@ -250,7 +250,7 @@ fn kept_rows(matrix: &LevelMatrix) -> Result<LevelMatrix, TqzError> {
 }
 
 /// Reconstructed coefficients as the decoder computes them, rounded to single precision.
-fn values(matrix: &LevelMatrix) -> Array2<f32> {
+pub(crate) fn values(matrix: &LevelMatrix) -> Array2<f32> {
     let spec = matrix.spec();
     let values = matrix.values_f64();
     Array2::from_shape_fn((spec.rows, spec.cols), |(r, c)| {

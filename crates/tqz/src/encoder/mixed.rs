@@ -5,13 +5,14 @@ use ndarray::{Array2, Axis as Dimension};
 use tqz_format::{BlockCoding, LevelMatrix, MatrixSpec};
 
 use crate::config::{Axis, QuantizerSpec};
+use crate::encoder::layer::values;
 use crate::error::TqzError;
 use crate::linalg::{
     Block, BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, damped_blocks, product,
-    solve_positive, unit_upper,
+    quadratic_cost, solve_positive, unit_upper,
 };
 use crate::quantize::{Problem, StepFactors, quantize};
-use crate::transform::{Dual, Subject, analysed, by_component};
+use crate::transform::{Dual, Subject, analysed, by_component, column_of};
 
 /// Added to the diagonal of ΣT̂ᵗGT̂, as a fraction of its mean: S is solved for with it, and weighed.
 const BASIS_DAMPING: f64 = 1e-4;
@@ -110,10 +111,7 @@ impl Mixed {
         };
         let coded = quantize(&problem, &problem.steps(StepFactors::Both))?.matrix;
         let t = self.with_components(&coded)?;
-        let values = t.values_f64();
-        let values = Array2::from_shape_fn((t.spec().rows, t.spec().cols), |(r, j)| {
-            values[r * t.spec().cols + j] as f32
-        });
+        let values = values(&t);
         let s = self.basis(&values, quantizer, c)?;
         let distortion = self.distortion(&values, &s);
         let coding = match self.axis {
@@ -126,10 +124,14 @@ impl Mixed {
     /// Components that have any level.
     fn alive(&self, coded: &LevelMatrix) -> Vec<usize> {
         let column = column_of(self.axis, (self.components, self.kept));
-        let rows = coded.active_rows();
+        let rows = coded.active_rows().len();
         let has = |l: &usize| {
-            let mut columns = (0..self.kept).map(|x| column(*l, x));
-            columns.any(|j| rows.iter().any(|&r| coded.level(r as usize, j) != 0))
+            let mut columns = (0..self.kept).map(|x| column(*l, x) * rows);
+            columns.any(|start| {
+                coded.coded_levels()[start..start + rows]
+                    .iter()
+                    .any(|&v| v != 0)
+            })
         };
         (0..self.components).filter(has).collect()
     }
@@ -152,8 +154,8 @@ impl Mixed {
                 .collect(),
         };
         let mut levels = Vec::with_capacity(coded.spec().rows * columns.len());
-        for r in 0..coded.spec().rows {
-            levels.extend(columns.iter().map(|&j| coded.level(r, j)));
+        for row in coded.to_row_major().chunks_exact(coded.spec().cols) {
+            levels.extend(columns.iter().map(|&j| row[j]));
         }
         let mut scale = coded.scale().clone();
         if let Some(cols) = &mut scale.cols {
@@ -231,14 +233,11 @@ impl Mixed {
 
     /// `tr(EᵗGEA)` of the error of T̂·Ŝ.
     fn distortion(&self, t: &Array2<f32>, s: &LevelMatrix) -> f64 {
-        let (count, basis) = (s.spec().rows, s.values_f64());
+        let (count, basis) = (s.spec().rows, values(s));
         let (of_t, of_w) = (
             column_of(self.axis, (count, self.kept)),
             column_of(self.axis, (self.components, self.kept)),
         );
-        let basis = Array2::from_shape_fn((count, self.components), |(l, i)| {
-            basis[l * self.components + i] as f32
-        });
         let mut error = self.weights.mapv(|v| -v);
         for x in 0..self.kept {
             let columns: Vec<usize> = (0..count).map(|l| of_t(l, x)).collect();
@@ -250,18 +249,7 @@ impl Mixed {
                 to += &column;
             }
         }
-        let ea = self.judge.0.times(&error);
-        let ge = product(Block::whole(&self.judge.1), Block::whole(&error));
-        let cells = ea.iter().zip(&ge);
-        cells.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    }
-}
-
-/// Column of component l and kept index x.
-fn column_of(axis: Axis, (components, kept): (usize, usize)) -> impl Fn(usize, usize) -> usize {
-    move |l, x| match axis {
-        Axis::Kernel => x * components + l,
-        _ => l * kept + x,
+        quadratic_cost(&error, &self.judge.0, &self.judge.1)
     }
 }
 

@@ -62,12 +62,7 @@ pub fn compress(
     progress: &dyn Progress,
 ) -> Result<(Vec<u8>, Report), TqzError> {
     config.check()?;
-    if statistics.network != source.checksum() {
-        return Err(TqzError::Request(
-            "the statistics were measured with other weights; calibrate with this very network"
-                .to_owned(),
-        ));
-    }
+    statistics.check_network(source.checksum())?;
     let mut job = Job {
         source,
         statistics,

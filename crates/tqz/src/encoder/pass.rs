@@ -57,15 +57,7 @@ impl<'a> Pass<'a> {
         let prepared = layers
             .par_iter()
             .map(|layer| {
-                let found = job.statistics.layers.get(&layer.name);
-                let found = found
-                    .filter(|_| job.statistics.fits(layer))
-                    .ok_or_else(|| {
-                        TqzError::layer(
-                            &layer.name,
-                            "no statistics of its shape; calibrate with this very network",
-                        )
-                    })?;
+                let found = job.statistics.of(layer)?;
                 let weights = job.source.matrix(layer)?;
                 let asked = (job.config, damping_factor);
                 let prepared = Alternatives::new(layer, weights, found, asked, of_network);

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use crate::config::{Axis, Basis, Damping, EncoderConfig, TransformSpec};
+use crate::config::{Axis, Basis, Damping, EncoderConfig};
 use crate::encoder::conditioned::conditioned;
 use crate::encoder::mixed::Mixed;
 use crate::error::TqzError;
@@ -141,11 +141,7 @@ fn factor(
         let mixing = config.axis != Axis::Column && layer.groups == 1;
         if mixing {
             let subject = Subject::new(layer, weights.clone(), (a.clone(), g.clone()));
-            let transform = match config.transform {
-                TransformSpec::Auto => TransformSpec::Elt,
-                given => given,
-            };
-            prepared.mixed = match subject.transform(transform, config.axis)? {
+            prepared.mixed = match subject.transform(config.transform, config.axis)? {
                 Transform::Row(dual) | Transform::Kernel(dual) => {
                     Some(Mixed::new(&subject, &dual, config.axis)?)
                 }

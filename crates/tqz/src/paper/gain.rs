@@ -60,12 +60,7 @@ pub struct Gain {
 /// # Errors
 /// Statistics of another network, covariances that cannot be factored.
 pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<LayerGains>, TqzError> {
-    if statistics.network != source.checksum() {
-        return Err(TqzError::Request(
-            "the statistics were measured with other weights; calibrate with this very network"
-                .to_owned(),
-        ));
-    }
+    statistics.check_network(source.checksum())?;
     let unmeasured = unmeasured_sensitivity(statistics);
     let of_layer = |layer: &WeightLayer| {
         let gains = match statistics.layers.get(&layer.name) {

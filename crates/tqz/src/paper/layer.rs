@@ -6,11 +6,11 @@ use tqz_format::{
     StepScale,
 };
 
-use crate::config::{Damping, PaperSpec, TransformSpec};
+use crate::config::{Damping, PaperSpec};
 use crate::encoder::{CodedLayer, Job, conditioned};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
-use crate::linalg::{Block, BlockDiagonal, product};
+use crate::linalg::{BlockDiagonal, quadratic_cost};
 use crate::paper::curve::{Curve, Point, curves, level};
 use crate::paper::part::{Exact, Part, Weights};
 use crate::transform::{Subject, Transform};
@@ -94,15 +94,7 @@ impl PaperLayer {
         spec: PaperSpec,
         unmeasured: f64,
     ) -> Result<Self, TqzError> {
-        let found = job.statistics.layers.get(&layer.name);
-        let found = found
-            .filter(|_| job.statistics.fits(layer))
-            .ok_or_else(|| {
-                TqzError::layer(
-                    &layer.name,
-                    "no statistics of its shape; calibrate with this very network",
-                )
-            })?;
+        let found = job.statistics.of(layer)?;
         let weights = job.source.matrix(layer)?;
         let damping = job.config.damping.unwrap_or(DAMPING);
         let mut groups = conditioned(layer, found, damping, unmeasured);
@@ -112,11 +104,7 @@ impl PaperLayer {
         let (input, output) = groups.swap_remove(0);
         let judge = (input.to_single(), output.mapv(|v| v as f32));
         let subject = Subject::new(layer, weights, (input, output));
-        let asked = match job.config.transform {
-            TransformSpec::Auto => TransformSpec::Elt,
-            given => given,
-        };
-        let (transform, warning) = match subject.transform(asked, job.config.axis) {
+        let (transform, warning) = match subject.transform(job.config.transform, job.config.axis) {
             Ok(transform) => (transform, None),
             Err(_) => (
                 Transform::None,
@@ -190,10 +178,7 @@ impl PaperLayer {
             None => self.kernels.distortion(lambda),
             Some((a, g)) => {
                 let error = self.layer.to_matrix(&record.reconstruct()?) - &self.weights;
-                let ea = a.times(&error);
-                let ge = product(Block::whole(g), Block::whole(&error));
-                let cells = ea.iter().zip(&ge);
-                cells.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+                quadratic_cost(&error, a, g)
             }
         };
         Ok(CodedLayer { record, distortion })

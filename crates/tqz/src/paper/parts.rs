@@ -6,7 +6,9 @@ use ndarray::{Array2, s};
 use crate::config::Axis;
 use crate::linalg::{Block, BlockDiagonal, product};
 use crate::paper::part::{Exact, Part, Weights};
-use crate::transform::{Dual, Subject, Transform, analysed, by_component, quadratic_diagonal};
+use crate::transform::{
+    Dual, Subject, Transform, analysed, by_component, column_of, quadratic_diagonal,
+};
 
 /// A layer's parts: T (or the weights) and the bases, each as components.
 pub(crate) struct Parts<'a> {
@@ -84,13 +86,10 @@ impl Subject {
     fn mixed_inputs<'a>(&self, dual: &Dual, axis: Axis, g: &'a Array2<f32>) -> Parts<'a> {
         let components = dual.analysis.nrows();
         let kept = self.weights.ncols() / components;
-        let column = |l: usize, x: usize| match axis {
-            Axis::Kernel => x * self.period + l,
-            _ => l * self.period + x,
-        };
+        let column = column_of(axis, (components, kept));
         let values = analysed(
             dual,
-            &by_component(&self.weights, (components, kept), column),
+            &by_component(&self.weights, (components, kept), &column),
         );
         let a = self.transformed_input(dual, axis);
         let small = |l: usize| {
@@ -130,7 +129,7 @@ impl Subject {
     /// Parts of a transform of both sides: T's components are its rows.
     fn both<'a>(&self, columns: &Dual, inputs: &Dual) -> Parts<'a> {
         let (m, period) = (self.channels(), self.period);
-        let column = |l: usize, p: usize| l * period + p;
+        let column = column_of(Axis::Row, (m, period));
         let mixed = analysed(inputs, &by_component(&self.weights, (m, period), column));
         let back = Array2::from_shape_fn(self.weights.dim(), |(r, c)| {
             mixed[(c / period, r * period + c % period)]

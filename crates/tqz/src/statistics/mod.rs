@@ -190,6 +190,34 @@ impl Statistics {
         Ok(())
     }
 
+    /// The statistics of one weight tensor.
+    ///
+    /// # Errors
+    /// None, or of another shape.
+    pub(crate) fn of(&self, layer: &WeightLayer) -> Result<&LayerStatistics, TqzError> {
+        let found = self.layers.get(&layer.name).filter(|_| self.fits(layer));
+        found.ok_or_else(|| {
+            TqzError::layer(
+                &layer.name,
+                "no statistics of its shape; calibrate with this very network",
+            )
+        })
+    }
+
+    /// Checks that these were measured with weights of this checksum.
+    ///
+    /// # Errors
+    /// They were not.
+    pub(crate) fn check_network(&self, checksum: u32) -> Result<(), TqzError> {
+        if self.network == checksum {
+            return Ok(());
+        }
+        Err(TqzError::Request(
+            "the statistics were measured with other weights; calibrate with this very network"
+                .to_owned(),
+        ))
+    }
+
     /// Whether these are statistics of these weight tensors.
     pub(crate) fn fits(&self, layer: &WeightLayer) -> bool {
         let blocks = input_blocks(layer.cols, layer.period);

@@ -40,11 +40,7 @@ impl Dual {
     /// # Errors
     /// No convergence.
     pub(crate) fn klt(of: &Covariances) -> Result<Self, NumericalFailure> {
-        let (_, u) = symmetric_eigen(&of.weights)?;
-        Ok(Self {
-            synthesis: u.clone(),
-            analysis: u,
-        })
+        Ok(Self::orthonormal(symmetric_eigen(&of.weights)?.1))
     }
 
     /// `Cγγ = LLᵗ`, `LᵗCθθL = QΛQᵗ`: `U = LQ`, `V = L⁻ᵗQ = Cγγ⁻¹U` (Theorem 3, Eq. 12). Every coefficient has sensitivity 1.

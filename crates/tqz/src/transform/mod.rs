@@ -6,4 +6,4 @@ mod subject;
 
 pub(crate) use column::{ColumnBasis, column_basis};
 pub(crate) use dual::{CodingGain, Cosine, Covariances, Dual, cosine, quadratic_diagonal};
-pub(crate) use subject::{Subject, Transform, analysed, by_component};
+pub(crate) use subject::{Subject, Transform, analysed, by_component, column_of};

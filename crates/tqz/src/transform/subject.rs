@@ -138,7 +138,7 @@ impl Subject {
         sum
     }
 
-    /// The transform asked for, where the layer is of a size for it.
+    /// The transform asked for, where the layer is of a size for it; the ELT where none is named.
     ///
     /// # Errors
     /// Covariances that cannot be factored.
@@ -179,14 +179,7 @@ impl Subject {
     pub(crate) fn transformed_input(&self, dual: &Dual, axis: Axis) -> Array2<f64> {
         let k = self.weights.ncols();
         let v = &dual.synthesis;
-        let of = |column: usize| match axis {
-            Axis::Kernel => self.position_of(column),
-            _ => self.channel_of(column),
-        };
-        let at = |mixed: usize, kept: usize| match axis {
-            Axis::Kernel => kept * self.period + mixed,
-            _ => mixed * self.period + kept,
-        };
+        let at = column_of(axis, (v.nrows(), k / v.nrows()));
         // Column (l, x) of W is Σ_a v[a, l]·column (a, x): the rows of B.
         let apply = |matrix: &Array2<f64>| {
             let mut out = Array2::zeros((k, k));
@@ -201,9 +194,19 @@ impl Subject {
             }
             out
         };
-        debug_assert!((0..k).all(|c| at(of(c).0, of(c).1) == c));
         let once = apply(&self.input.blocks[0]);
         apply(&once.t().as_standard_layout().into_owned())
+    }
+}
+
+/// Column of component l and of index x over what a transform of this axis does not mix.
+pub(crate) fn column_of(
+    axis: Axis,
+    (components, kept): (usize, usize),
+) -> impl Fn(usize, usize) -> usize {
+    move |l, x| match axis {
+        Axis::Kernel => x * components + l,
+        _ => l * kept + x,
     }
 }
 
