@@ -3,6 +3,7 @@
 //! [`CompressedModel`] → ONNX.
 
 mod allocate;
+mod alone;
 mod calibrate;
 mod config;
 mod cotangent;
@@ -30,6 +31,7 @@ mod taps;
 mod transform;
 mod unfold;
 
+pub use alone::{LayerDistances, layer_distances};
 pub use calibrate::{Calibration, CalibrationSpec};
 pub use config::{
     Axis, Basis, Damping, Effort, EncoderConfig, Metric, PaperSpec, QuantizerSpec, RateTarget,
@@ -40,7 +42,9 @@ pub use encoder::compress;
 pub use error::TqzError;
 pub use images::Images;
 pub use layout::WeightLayer;
-pub use paper::{Gain, LayerGains, coding_gains};
+pub use paper::{
+    CURVE_IMAGES, CurvePoint, CurveStore, Gain, LayerGains, PaperCurves, coding_gains,
+};
 pub use progress::{Progress, Silent};
 pub use report::{LayerReport, Report, Share};
 pub use source::Source;

@@ -1,19 +1,20 @@
 //! `tqz compress`: a trained ONNX network and calibration images → a small .tqz file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tqz::{
-    Axis, Damping, Effort, EncoderConfig, Images, PaperSpec, Progress, QuantizerSpec, RateTarget,
-    Report, Source, Statistics, StepBy, TransformSpec,
+    Axis, Damping, Effort, EncoderConfig, Images, PaperCurves, PaperSpec, Progress, QuantizerSpec,
+    RateTarget, Report, Source, Statistics, StepBy, TqzError, TransformSpec,
 };
 use tqz_data::DataSet;
 
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate_without, load_images, read_statistics};
+use crate::commands::curves::CurveFile;
 use crate::data::{DataArgs, open};
 use crate::output::{Console, check_free, thousands, usage, write_file};
 use crate::progress::Bars;
@@ -53,6 +54,10 @@ pub(crate) struct Args {
     /// Paper's quantizer: the error by which steps are chosen
     #[arg(long, value_enum, default_value_t = StepByName::Output)]
     step_by: StepByName,
+    /// Paper's quantizer: distortion by running the network for each block (slow); points are kept in FILE, and those there are
+    /// not measured again
+    #[arg(long, value_name = "FILE", requires = "calib")]
+    measured_curves: Option<PathBuf>,
     /// Weight of a bit against squared error (0: plain rounding)
     #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
     lambda: f64,
@@ -224,6 +229,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     check_free(&output, common.force)?;
     let config = config(args, common.seed)?;
     config.check().map_err(usage)?;
+    if args.measured_curves.is_some() && config.paper.is_none() {
+        return Err(usage(TqzError::Request(
+            "--measured-curves goes with --preset paper".to_owned(),
+        )));
+    }
     let device = super::device(common)?;
     let source = Source::read(&args.model, &device)?;
     let bars = Bars::new(console);
@@ -232,10 +242,13 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         None => None,
     };
     let images = match &data {
-        Some(data) if config.effort != Effort::Fast => Some(load_images(data, &bars)?),
+        Some(data) if config.effort != Effort::Fast || args.measured_curves.is_some() => {
+            Some(load_images(data, &bars)?)
+        }
         _ => None,
     };
-    let given = (data.as_ref(), images.as_ref());
+    let judges = images.as_ref().filter(|_| config.effort != Effort::Fast);
+    let given = (data.as_ref(), judges);
     let statistics = statistics(args, &source, given, &bars, common.seed)?;
     if args.stats.is_some() && statistics.images() < statistics.total {
         console.note(
@@ -247,8 +260,14 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
             ),
         );
     }
-    let (bytes, report) = tqz::compress(&source, &statistics, images.as_ref(), &config, &bars)
-        .with_context(|| args.model.display().to_string())?;
+    let compressed = match (&args.measured_curves, &images) {
+        (Some(path), Some(images)) => {
+            by_measured_curves((&source, &statistics, images), &config, path, &bars)
+        }
+        _ => tqz::compress(&source, &statistics, images.as_ref(), &config, &bars)
+            .map_err(anyhow::Error::new),
+    };
+    let (bytes, report) = compressed.with_context(|| args.model.display().to_string())?;
     write_file(&output, &bytes, common.force)?;
     for warning in &report.warnings {
         console.note(0, &format!("warning: {warning}"));
@@ -264,6 +283,19 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         report,
     };
     console.result(&outcome, || text(&outcome))
+}
+
+/// The paper's coder with curves measured through the network.
+fn by_measured_curves(
+    (source, statistics, images): (&Source, &Statistics, &Images),
+    config: &EncoderConfig,
+    path: &Path,
+    progress: &dyn Progress,
+) -> anyhow::Result<(Vec<u8>, Report)> {
+    let mut curves = PaperCurves::new(source, statistics, config, progress)?;
+    let mut file = CurveFile::open(path, &curves.fingerprint(images))?;
+    curves.measure(source, images, &mut file, progress)?;
+    Ok(curves.compress(source, config.target)?)
 }
 
 /// Statistics from a file, or from images without those that are to judge.

@@ -2,6 +2,7 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod compress;
+mod curves;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod eval;

@@ -28,6 +28,9 @@ pub(crate) struct Spec {
     /// How the paper's quantizer chooses steps; by the output's error where absent.
     #[serde(default = "output")]
     pub(crate) step_by: Vec<StepByName>,
+    /// Test images on which every layer is also measured alone (layers.csv); 0 where absent: not done.
+    #[serde(default)]
+    pub(crate) layer_images: usize,
     /// The networks.
     #[serde(rename = "network")]
     pub(crate) networks: Vec<NetworkSpec>,
