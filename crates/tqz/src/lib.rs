@@ -14,6 +14,7 @@ mod fidelity;
 mod fold;
 mod images;
 mod inspect;
+mod judge;
 mod layout;
 mod linalg;
 mod macs;
@@ -38,9 +39,10 @@ pub use config::{
     StepBy, TransformSpec,
 };
 pub use decoder::{CompressedModel, Inspection};
-pub use encoder::compress;
+pub use encoder::{compress, compress_within};
 pub use error::TqzError;
 pub use images::Images;
+pub use judge::{Judge, Judged};
 pub use layout::WeightLayer;
 pub use paper::{
     CURVE_IMAGES, CurvePoint, CurveStore, Gain, LayerGains, PaperCurves, coding_gains,

@@ -16,7 +16,7 @@ use crate::output::{Console, table};
 use crate::progress::Bars;
 
 /// Images per forward pass.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// Images per shard of a batch.
 const SHARD: usize = 8;
 

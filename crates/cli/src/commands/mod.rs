@@ -7,7 +7,9 @@ pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+mod judge;
 pub(crate) mod merge;
+mod names;
 pub(crate) mod sweep;
 
 use std::path::Path;

@@ -10,6 +10,7 @@ mod layer;
 mod mixed;
 mod pass;
 mod prepared;
+mod within;
 
 use tqz_format::TqzFile;
 
@@ -32,6 +33,7 @@ use finish::{repair, side_vectors};
 pub(crate) use layer::CodedLayer;
 pub(crate) use pass::Coded;
 use pass::Pass;
+pub use within::compress_within;
 
 /// What every stage of a compression looks at.
 #[derive(Clone, Copy)]
@@ -136,6 +138,7 @@ pub(crate) fn report_of(
         damping_factor: 1.0,
         predicted_distortion: coded.layers.iter().map(|c| c.distortion).sum(),
         measured_distortion: None,
+        judged: None,
         trials: coded.trials,
         layers,
         shares: shares(&sizes),

@@ -133,6 +133,22 @@ impl<'a> Pass<'a> {
         Ok(found)
     }
 
+    /// Everything at one step constant.
+    ///
+    /// # Errors
+    /// Values that the format cannot hold.
+    pub(crate) fn at(&self, step: f64) -> Result<Coded, TqzError> {
+        let mut ways = vec![Way::Undecided; self.prepared.len()];
+        let layers = self.code_all(step, &mut ways)?;
+        Ok(Coded {
+            bytes: self.bytes(&layers)?,
+            layers,
+            step,
+            decided_at: step,
+            trials: 1,
+        })
+    }
+
     /// A search in which every layer's way is decided at the first step tried.
     fn search_once(&self, hint: Hint) -> Result<Coded, TqzError> {
         let mut ways = vec![Way::Undecided; self.prepared.len()];

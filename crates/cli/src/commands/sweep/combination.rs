@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use tqz::{EncoderConfig, PaperSpec, RateTarget};
 
-use crate::commands::compress::{AxisName, Preset, StepByName, TransformName};
+use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
 use crate::commands::sweep::spec::Spec;
 
 /// One combination to try.

@@ -104,8 +104,9 @@ fn sweep_network(
     }
     let bars = Bars::new(console);
     let subject = Subject::new(network, base, common)?;
+    let layer_images = network.layer_images.unwrap_or(spec.layer_images);
     for combination in missing {
-        let (row, layers) = subject.point(combination, spec.layer_images, &bars)?;
+        let (row, layers) = subject.point(combination, layer_images, &bars)?;
         console.note(
             0,
             &format!(

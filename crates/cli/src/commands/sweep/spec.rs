@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use tqz_data::{DataSet, OpenOptions};
 
-use crate::commands::compress::{AxisName, Preset, StepByName, TransformName};
+use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
 
 /// A sweep: every network at every combination of preset, transform and rate.
 #[derive(Debug, Deserialize)]
@@ -48,6 +48,8 @@ pub(crate) struct NetworkSpec {
     pub(crate) calib: Set,
     /// Images that are reported on.
     pub(crate) test: Set,
+    /// Another number of images for layers alone than the sweep's.
+    pub(crate) layer_images: Option<usize>,
     /// Other rates than the sweep's.
     pub(crate) bits: Option<Vec<f64>>,
 }
