@@ -6,6 +6,7 @@ mod budget;
 mod choose;
 mod conditioned;
 mod finish;
+mod guess;
 mod layer;
 mod mixed;
 mod pass;
