@@ -3,6 +3,7 @@
 
 mod closed_form;
 mod combination;
+mod gains;
 mod page;
 mod rows;
 mod spec;
@@ -19,6 +20,7 @@ use crate::output::{Console, optional, table, write_file};
 use crate::progress::Bars;
 
 use combination::Combination;
+use gains::GainRow;
 use rows::{LayerRow, Row, Rows};
 use spec::{NetworkSpec, Spec};
 use subject::Subject;
@@ -49,6 +51,7 @@ struct Outcome {
 struct Tables {
     points: Rows<Row>,
     layers: Rows<LayerRow>,
+    gains: Rows<GainRow>,
 }
 
 impl Tables {
@@ -56,7 +59,12 @@ impl Tables {
         let points = Rows::open(&folder.join("raw.csv"))?;
         let mut layers = Rows::open(&folder.join("layers.csv"))?;
         layers.retain(|key| points.has(key))?;
-        Ok(Self { points, layers })
+        let gains = Rows::open(&folder.join("gains.csv"))?;
+        Ok(Self {
+            points,
+            layers,
+            gains,
+        })
     }
 }
 
@@ -72,7 +80,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     for network in spec.networks.iter().filter(chosen) {
         sweep_network((network, &spec), base, common, console, &mut tables)
             .with_context(|| format!("network {}", network.name))?;
-        let text = page::sweep_page(&spec.title, &tables.points.rows, &tables.layers.rows)?;
+        let text = page::sweep_page(&spec.title, &tables)?;
         write_file(&page, text.as_bytes(), true)?;
     }
     let outcome = Outcome {
@@ -99,11 +107,18 @@ fn sweep_network(
         "none of the sweep's combinations exists: identity goes with the column axis, cosines with kernel"
     );
     missing.retain(|c| !tables.points.has(&c.key(&network.name)));
-    if missing.is_empty() {
+    let mut known = tables.gains.rows.iter();
+    let gains = spec.gains && !known.any(|row| row.network == network.name);
+    if missing.is_empty() && !gains {
         return Ok(());
     }
     let bars = Bars::new(console);
     let subject = Subject::new(network, base, common)?;
+    if gains {
+        for row in subject.gains(&bars)? {
+            tables.gains.push(row)?;
+        }
+    }
     let layer_images = network.layer_images.unwrap_or(spec.layer_images);
     for combination in missing {
         let (row, layers) = subject.point(combination, layer_images, &bars)?;

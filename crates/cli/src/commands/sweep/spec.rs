@@ -31,6 +31,9 @@ pub(crate) struct Spec {
     /// Test images on which every layer is also measured alone (layers.csv); 0 where absent: not done.
     #[serde(default)]
     pub(crate) layer_images: usize,
+    /// Whether coding gains of all layers are wanted too (gains.csv).
+    #[serde(default)]
+    pub(crate) gains: bool,
     /// The networks.
     #[serde(rename = "network")]
     pub(crate) networks: Vec<NetworkSpec>,

@@ -16,6 +16,7 @@ use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate, calibrate_without, load_images};
 use crate::commands::eval::{first_output, score_against};
 use crate::commands::sweep::combination::Combination;
+use crate::commands::sweep::gains::GainRow;
 use crate::commands::sweep::rows::{LayerRow, Row};
 use crate::commands::sweep::spec::NetworkSpec;
 use crate::progress::Bars;
@@ -87,19 +88,31 @@ impl<'a> Subject<'a> {
         Ok((row, layers))
     }
 
+    /// Coding gains of all layers.
+    pub(super) fn gains(&self, bars: &Bars) -> anyhow::Result<Vec<GainRow>> {
+        let gains = tqz::coding_gains(&self.source, self.whole(bars)?)?;
+        Ok(GainRow::of(&self.spec.name, &gains))
+    }
+
+    /// Statistics from all images of `calib`.
+    fn whole(&self, bars: &Bars) -> anyhow::Result<&Statistics> {
+        let asked = Measurement {
+            seed: self.common.seed,
+            ..Measurement::default()
+        };
+        made(&self.statistics, || {
+            calibrate(&self.source, &self.calib, &asked, bars)
+        })
+    }
+
     /// The file at one combination.
     fn compress(
         &self,
         config: &EncoderConfig,
         bars: &Bars,
     ) -> anyhow::Result<(Vec<u8>, Report, f64)> {
-        let asked = Measurement {
-            seed: config.seed,
-            ..Measurement::default()
-        };
         if config.effort == Effort::Fast {
-            let whole = || calibrate(&self.source, &self.calib, &asked, bars);
-            let statistics = made(&self.statistics, whole)?;
+            let statistics = self.whole(bars)?;
             let start = Instant::now();
             let (bytes, report) = match config.paper {
                 Some(_) => self.by_curves(statistics, config, bars)?,
@@ -107,6 +120,10 @@ impl<'a> Subject<'a> {
             };
             return Ok((bytes, report, start.elapsed().as_secs_f64()));
         }
+        let asked = Measurement {
+            seed: config.seed,
+            ..Measurement::default()
+        };
         let images = made(&self.images, || load_images(&self.calib, bars))?;
         let set = (&self.source, &self.calib);
         let spared = || calibrate_without(images, set, &asked, bars);
