@@ -5,9 +5,11 @@ mod adaptive;
 mod byte_model;
 mod coder;
 mod counter;
+mod level_cost;
 mod level_model;
 mod level_tables;
 mod mixing;
+mod sign_model;
 mod surroundings;
 mod tables;
 
@@ -15,7 +17,8 @@ pub use adaptive::AdaptiveBit;
 pub use byte_model::ByteModel;
 pub use coder::{Decoder, Encoder};
 pub use counter::{Counter, Part, PartBits};
-pub use level_model::{CandidateCosts, LevelContext, LevelModel, MatrixSpec};
+pub use level_cost::CandidateCosts;
+pub use level_model::{LevelContext, LevelModel, MatrixSpec};
 pub use tables::cost;
 
 pub(crate) use adaptive::{UintModel, code_flag, code_plain, code_sint};
@@ -57,6 +60,11 @@ pub trait BitIo {
 
     /// Codes one bit whose probability of being one is `p`; returns the bit (the one read when decoding).
     fn bit(&mut self, p: Prob, bit: bool) -> bool;
+
+    /// Does some work on this; a decoder keeps its few numbers in registers meanwhile.
+    fn locally<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        work(self)
+    }
 
     /// Fails if more has been read than was written. Decoders are asked now and then, not at every bit.
     ///
