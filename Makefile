@@ -2,7 +2,7 @@
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: check fmt lint test doc shared light end-to-end bench
+.PHONY: check fmt lint test doc shared light end-to-end bench golden golden-check
 
 check: fmt lint test doc
 
@@ -30,6 +30,17 @@ light:
 # A real network through the whole program, its score checked with an independent scorer.
 end-to-end:
 	SHARED=$(abspath $(SHARED)) PYTHON=$(PYTHON) tools/end_to_end.sh
+
+GOLDENS = crates/format/tests/goldens
+
+# The small files that hold the format still, and what an independent decoder reads in them. Only for a new version of the
+# format, or for goldens added.
+golden:
+	cargo run --release -p tqz-format --example make_goldens -- $(GOLDENS)
+	for file in $(GOLDENS)/*.tqz; do $(PYTHON) tools/decode_tqz.py $$file > $${file%.tqz}.txt || exit 1; done
+
+golden-check:
+	$(PYTHON) tools/check_decoder.py $(GOLDENS)
 
 bench:
 	cargo bench --workspace
