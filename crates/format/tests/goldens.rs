@@ -1,12 +1,11 @@
 //! The committed files decode to the committed numbers, which an independent decoder in Python, written from
 //! docs/format.md, has listed; and this writer still writes those files, byte for byte.
 
-#[path = "common/goldens.rs"]
-mod definitions;
+mod common;
 
 use std::path::PathBuf;
 
-use definitions::goldens;
+use common::goldens::goldens;
 use tqz_format::{
     BlockCoding, DecodeLimits, Directory, LayerRecord, Layout, LevelMatrix, Packing, SectionKind,
     TqzFile,
