@@ -360,3 +360,28 @@ fn illegal_values_are_wrong_usage_and_outputs_are_checked_first() {
     assert_eq!(code, Some(1));
     assert!(told.contains("no folder nowhere"), "{told}");
 }
+
+#[test]
+fn a_bound_on_loss_is_met_on_images_kept_back() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
+    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
+    let asked = |bound: [&str; 2]| {
+        let set = ["--calib", calib, "--images", "200", "--preset", "fast"];
+        let mut args = vec!["compress", model, "-o", "b.tqz", "--force", "--json"];
+        args.extend(set);
+        args.extend(bound);
+        tqz(here, &args)
+    };
+    let agreed = json(&asked(["--min-agreement", "90"]));
+    let loss = &agreed["report"]["judged"]["loss"];
+    assert!(loss.as_f64().is_some_and(|loss| loss <= 10.0), "{loss}");
+    let said = agreed["judged"].as_str().expect("said in words");
+    assert!(said.contains("on 40 calibration images"), "{said}");
+    let dropped = json(&asked(["--max-drop", "5"]));
+    let loss = &dropped["report"]["judged"]["loss"];
+    assert!(loss.as_f64().is_some_and(|loss| loss <= 5.0), "{loss}");
+    assert_eq!(asked(["--min-agreement", "100"]).status.code(), Some(2));
+    assert_eq!(asked(["--max-drop", "0"]).status.code(), Some(2));
+}

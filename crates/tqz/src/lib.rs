@@ -3,6 +3,7 @@
 //! [`CompressedModel`] → ONNX.
 
 mod allocate;
+mod alone;
 mod calibrate;
 mod config;
 mod cotangent;
@@ -13,6 +14,7 @@ mod fidelity;
 mod fold;
 mod images;
 mod inspect;
+mod judge;
 mod layout;
 mod linalg;
 mod macs;
@@ -30,17 +32,21 @@ mod taps;
 mod transform;
 mod unfold;
 
+pub use alone::{LayerDistances, layer_distances};
 pub use calibrate::{Calibration, CalibrationSpec};
 pub use config::{
     Axis, Basis, Damping, Effort, EncoderConfig, Metric, PaperSpec, QuantizerSpec, RateTarget,
     StepBy, TransformSpec,
 };
 pub use decoder::{CompressedModel, Inspection};
-pub use encoder::compress;
+pub use encoder::{compress, compress_within};
 pub use error::TqzError;
 pub use images::Images;
+pub use judge::{Judge, Judged};
 pub use layout::WeightLayer;
-pub use paper::{Gain, LayerGains, coding_gains};
+pub use paper::{
+    CURVE_IMAGES, CurvePoint, CurveStore, Gain, LayerGains, PaperCurves, coding_gains,
+};
 pub use progress::{Progress, Silent};
 pub use report::{LayerReport, Report, Share};
 pub use source::Source;

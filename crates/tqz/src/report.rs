@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::judge::Judged;
+
 /// Outcome of one compression.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -21,6 +23,9 @@ pub struct Report {
     /// absent where the network was not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_distortion: Option<f64>,
+    /// What the judge said, where a bound on loss was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
     /// Encodings tried to reach the target.
     pub trials: u32,
     /// Per layer, in the order of the graph.

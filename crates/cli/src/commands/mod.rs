@@ -2,11 +2,14 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod compress;
+mod curves;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+mod judge;
 pub(crate) mod merge;
+mod names;
 pub(crate) mod sweep;
 
 use std::path::Path;

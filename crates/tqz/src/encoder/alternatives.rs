@@ -5,6 +5,7 @@ use ndarray::Array2;
 
 use crate::config::{Axis, Basis, EncoderConfig, QuantizerSpec, TransformSpec};
 use crate::encoder::bits_per_weight;
+use crate::encoder::guess::{Spread, spreads};
 use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
 use crate::encoder::prepared::PreparedLayer;
 use crate::error::TqzError;
@@ -79,6 +80,11 @@ impl Alternatives {
     /// The tensor.
     pub(crate) fn layer(&self) -> &WeightLayer {
         &self.first.layer
+    }
+
+    /// How its coefficients spread in the first way.
+    pub(crate) fn spreads(&self) -> Vec<Spread> {
+        spreads(&self.first)
     }
 
     /// What had to be done to make the numbers work.

@@ -9,11 +9,13 @@ use plotters::prelude::{
     PathElement, RGBColor, SVGBackend, WHITE,
 };
 
-use crate::commands::sweep::rows::Row;
+use crate::commands::sweep::closed_form;
+use crate::commands::sweep::rows::{LayerRow, Row};
 use crate::output::{optional, thousands};
 use crate::page::{INK, REFERENCE, page};
 
-const COLOURS: [RGBColor; 8] = [
+/// Colours of series, in order.
+pub(crate) const COLOURS: [RGBColor; 8] = [
     RGBColor(37, 99, 235),
     RGBColor(220, 80, 40),
     RGBColor(22, 140, 90),
@@ -45,13 +47,17 @@ const DISTORTION: Quantity = Quantity {
 };
 
 /// The page.
-pub(crate) fn sweep_page(title: &str, rows: &[Row]) -> anyhow::Result<String> {
+pub(crate) fn sweep_page(title: &str, rows: &[Row], layers: &[LayerRow]) -> anyhow::Result<String> {
     let mut networks: Vec<&str> = rows.iter().map(|row| row.network.as_str()).collect();
     networks.dedup();
     let mut sections = Vec::new();
     for name in networks {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.network == name).collect();
         sections.push(section(name, &rows)?);
+        let layers: Vec<&LayerRow> = layers.iter().filter(|row| row.network == name).collect();
+        if !layers.is_empty() {
+            sections.push(closed_form::section(&layers)?);
+        }
     }
     Ok(page(
         title,
