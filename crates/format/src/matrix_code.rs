@@ -124,7 +124,7 @@ impl MatrixCoder {
             let start = j * spec.rows;
             if IO::DECODES {
                 levels.resize(start + spec.rows, 0);
-                io.locally(|io| model.decode_column(io, &mut levels[start..]));
+                model.decode_column(io, &mut levels[start..]);
                 levels[start..]
                     .iter()
                     .try_for_each(|&level| check_level(level))?;

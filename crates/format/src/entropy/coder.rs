@@ -167,14 +167,6 @@ impl BitIo for Decoder<'_> {
     const DECODES: bool = true;
 
     #[inline]
-    fn locally<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
-        let mut local = self.clone();
-        let result = work(&mut local);
-        *self = local;
-        result
-    }
-
-    #[inline]
     fn bit(&mut self, p: Prob, _bit: bool) -> bool {
         let bound = (self.range >> 16) * u64::from(p.p16());
         // Without a branch: the bit is hard to foresee, and what is learnt from it need not wait for it.

@@ -61,11 +61,6 @@ pub trait BitIo {
     /// Codes one bit whose probability of being one is `p`; returns the bit (the one read when decoding).
     fn bit(&mut self, p: Prob, bit: bool) -> bool;
 
-    /// Does some work on this; a decoder keeps its few numbers in registers meanwhile.
-    fn locally<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
-        work(self)
-    }
-
     /// Fails if more has been read than was written. Decoders are asked now and then, not at every bit.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ proptest! {
         let mut columns = vec![0; levels.len()];
         for (j, column) in columns.chunks_exact_mut(rows).enumerate() {
             model.begin_column(j);
-            decoder.locally(|io| model.decode_column(io, column));
+            model.decode_column(&mut decoder, column);
         }
         prop_assert_eq!(&columns, &levels);
     }
