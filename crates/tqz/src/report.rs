@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
+#[cfg(feature = "encoder")]
 use crate::judge::Judged;
 
 /// Outcome of one compression.
+#[cfg(feature = "encoder")]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Size of the file.
@@ -74,4 +76,13 @@ pub struct Share {
     pub part: String,
     /// Its bytes.
     pub bytes: u64,
+}
+
+/// 8 · bytes / weights; 0 for a network without weights.
+pub(crate) fn bits_per_weight(bytes: u64, weights: u64) -> f64 {
+    if weights == 0 {
+        0.0
+    } else {
+        8.0 * bytes as f64 / weights as f64
+    }
 }

@@ -1,34 +1,30 @@
 //! `tqz inspect`: the layers of an ONNX or .tqz file, and where a .tqz file's bytes are.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "encoder")]
+mod gains;
+
+use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Serialize;
-use tqz::{Axis, Gain, LayerGains, LayerReport, Share, Source, TransformSpec};
-use tqz_engine::EngineDevice;
+use tqz::{LayerReport, Share};
 
-use crate::commands::calibrate::read_statistics;
-use crate::output::{Console, table, thousands};
+use crate::output::{Console, thousands};
 use crate::progress::Bars;
 
 /// Arguments of `tqz inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Network (.onnx or .tqz)
+    /// Network (.onnx or .tqz; without the encoder .tqz alone)
     model: PathBuf,
     /// Coding gain of every transform on every layer of a network (.onnx), from its statistics
+    #[cfg(feature = "encoder")]
     #[arg(long, requires = "stats")]
     gain: bool,
     /// Statistics written by `tqz calibrate`
+    #[cfg(feature = "encoder")]
     #[arg(long, value_name = "STATS", requires = "gain")]
     stats: Option<PathBuf>,
-}
-
-/// Gains of all layers.
-#[derive(Debug, Serialize)]
-struct Gains {
-    model: String,
-    layers: Vec<LayerGains>,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,8 +40,9 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
+    #[cfg(feature = "encoder")]
     if let Some(statistics) = &args.stats {
-        return gains(args, statistics, console);
+        return gains::show(&args.model, statistics, console);
     }
     let outcome = if super::starts_compressed(&args.model)? {
         compressed(args, console)?
@@ -68,73 +65,6 @@ pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
     })
 }
 
-/// Prints coding gains.
-fn gains(args: &Args, statistics: &Path, console: &Console) -> anyhow::Result<()> {
-    let source = Source::read(&args.model, &EngineDevice::cpu())?;
-    let statistics = read_statistics(statistics)?;
-    let found = Gains {
-        model: args.model.display().to_string(),
-        layers: tqz::coding_gains(&source, &statistics)?,
-    };
-    console.result(&found, || gain_table(&found.layers))
-}
-
-/// One row a layer: total gain of each transform in decibel, with the weights' part; the ELT's in bits.
-fn gain_table(layers: &[LayerGains]) -> String {
-    let header = [
-        "layer",
-        "shape",
-        "KLT column dB",
-        "ELT column dB",
-        "bits",
-        "KLT row dB",
-        "ELT row dB",
-        "bits",
-        "DCT-I dB",
-        "DCT-II dB",
-        "KLT kernel dB",
-        "ELT kernel dB",
-        "condition of Cγγ",
-    ];
-    let rows = layers.iter().map(|layer| {
-        let shape: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
-        let find = |transform, axis| {
-            let mut gains = layer.gains.iter();
-            gains.find(|g| (g.transform, g.axis) == (transform, axis))
-        };
-        let db = |transform, axis| {
-            find(transform, axis).map_or("–".to_owned(), |g: &Gain| {
-                format!("{:.2} ({:.2})", g.total_db, g.weights_db)
-            })
-        };
-        let bits = |axis| {
-            find(TransformSpec::Elt, axis)
-                .map_or("–".to_owned(), |g| format!("{:.2}", g.bits_per_weight))
-        };
-        let condition = find(TransformSpec::Elt, Axis::Column)
-            .map_or("–".to_owned(), |g| format!("{:.1e}", g.condition));
-        vec![
-            layer.name.clone(),
-            shape.join("×"),
-            db(TransformSpec::Klt, Axis::Column),
-            db(TransformSpec::Elt, Axis::Column),
-            bits(Axis::Column),
-            db(TransformSpec::Klt, Axis::Row),
-            db(TransformSpec::Elt, Axis::Row),
-            bits(Axis::Row),
-            db(TransformSpec::Dct1, Axis::Kernel),
-            db(TransformSpec::Dct2, Axis::Kernel),
-            db(TransformSpec::Klt, Axis::Kernel),
-            db(TransformSpec::Elt, Axis::Kernel),
-            condition,
-        ]
-    });
-    format!(
-        "{}\nIn brackets: the part that comes from decorrelating the weights. Bits per weight are saved at high rate, S not counted.",
-        table(&header, 2, rows.collect())
-    )
-}
-
 fn compressed(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let compressed = super::read_compressed(&args.model, &Bars::new(console))?;
     let inspection = compressed
@@ -149,8 +79,17 @@ fn compressed(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     )
 }
 
+#[cfg(not(feature = "encoder"))]
 fn original(args: &Args) -> anyhow::Result<Outcome> {
-    let source = Source::read(&args.model, &EngineDevice::cpu())?;
+    Err(anyhow::anyhow!(
+        "this program was built without the encoder and reads .tqz files only"
+    ))
+    .with_context(|| args.model.display().to_string())
+}
+
+#[cfg(feature = "encoder")]
+fn original(args: &Args) -> anyhow::Result<Outcome> {
+    let source = tqz::Source::read(&args.model, &tqz_engine::EngineDevice::cpu())?;
     outcome(
         args,
         "onnx",

@@ -23,7 +23,7 @@ use crate::images::Images;
 use crate::inspect::{layer_reports, shares};
 use crate::paper::PaperCurves;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, bits_per_weight};
 use crate::source::Source;
 use crate::statistics::Statistics;
 
@@ -146,13 +146,4 @@ pub(crate) fn report_of(
         warnings: source.warnings().iter().cloned().chain(warnings).collect(),
     };
     Ok((coded.bytes, report))
-}
-
-/// 8 · bytes / weights; 0 for a network without weights.
-pub(crate) fn bits_per_weight(bytes: u64, weights: u64) -> f64 {
-    if weights == 0 {
-        0.0
-    } else {
-        8.0 * bytes as f64 / weights as f64
-    }
 }
