@@ -46,7 +46,9 @@ pub(crate) fn cotangents(
     };
     let fisher = resolve(metric, outputs) == Metric::Fisher;
     if fisher {
-        shape_by_fisher(output, direction);
+        let mut even = ArrayD::zeros(direction.raw_dim());
+        draw(&mut even, &mut rngs);
+        shape_by_fisher(output, direction, &even);
     }
     let unit = if fisher { 1.0 } else { size(output) };
     for (output, direction) in others.iter().zip(other_directions) {
@@ -67,14 +69,14 @@ fn draw(direction: &mut ArrayD<f32>, rngs: &mut [Pcg64]) {
     }
 }
 
-/// Turns noise into directions whose covariance is the Fisher matrix of the predictions.
-fn shape_by_fisher(output: &ArrayD<f32>, direction: &mut ArrayD<f32>) {
+/// Turns noise into directions whose covariance is the Fisher matrix of the predictions, half of it spread evenly by more noise.
+fn shape_by_fisher(output: &ArrayD<f32>, direction: &mut ArrayD<f32>, even: &ArrayD<f32>) {
     let kind = match OutputKind::of(output) {
         OutputKind::Values => OutputKind::Logits,
         kind => kind,
     };
     let mut shaped = Vec::with_capacity(output.len());
-    for (y, noise) in rows(output).zip(rows(direction)) {
+    for (y, noise) in rows(output).zip(rows(direction).zip(rows(even))) {
         shaped.extend(kind.fisher_direction(y, noise));
     }
     direction.iter_mut().zip(shaped).for_each(|(v, s)| *v = s);
@@ -121,7 +123,7 @@ mod tests {
     use ndarray::IxDyn;
 
     #[test]
-    fn directions_of_a_classifier_have_the_fisher_matrix_as_covariance() {
+    fn directions_of_a_classifier_have_half_the_fisher_matrix_and_half_an_even_one_as_covariance() {
         let y = ArrayD::from_shape_vec(IxDyn(&[1, 3]), vec![1.0, 2.0, 0.5]).expect("shape");
         let total: f64 = y.iter().map(|v| f64::from(*v).exp()).sum();
         let p: Vec<f64> = y.iter().map(|v| f64::from(*v).exp() / total).collect();
@@ -137,8 +139,12 @@ mod tests {
         }
         for a in 0..3 {
             for b in 0..3 {
-                let fisher = if a == b { p[a] } else { 0.0 } - p[a] * p[b];
-                assert!((second[a][b] - fisher).abs() < 0.006, "{second:?}");
+                let same = f64::from(u8::from(a == b));
+                let fisher = same * p[a] - p[a] * p[b];
+                let trace = 1.0 - p.iter().map(|p| p * p).sum::<f64>();
+                let even = trace / 2.0 * (same - 1.0 / 3.0);
+                let wanted = (fisher + even) / 2.0;
+                assert!((second[a][b] - wanted).abs() < 0.006, "{second:?}");
             }
         }
     }

@@ -94,27 +94,32 @@ impl OutputKind {
         p.iter().zip(&q).map(of).map(|g| g as f32).collect()
     }
 
-    /// A direction whose covariance is the Fisher matrix of the prediction, from standard normal noise ε: at logits
-    /// `√p∘ε − p·(√pᵗε)` (covariance `diag(p) − p·pᵗ`), at probabilities `ε/√p`. Unlike directions from drawn labels, which a
-    /// sure classifier almost never draws differently, here every image counts by what it is.
+    /// A direction whose covariance is the mean of the prediction's Fisher matrix and an even spread over all classes of the same
+    /// trace, from two vectors of standard normal noise ε and η: at logits `(√p∘ε − p·(√pᵗε) + σ(η − η̄))/√2`, whose first part has
+    /// covariance `diag(p) − p·pᵗ` and whose second has the trace `σ²(C − 1) = 1 − Σp²`; at probabilities what gives the same at
+    /// the logits before them. Unlike directions from drawn labels, which a sure classifier almost never draws differently, here
+    /// every image counts by what it is; and the even part keeps whole what serves classes that no calibration image is of
+    /// (theory §9: Fisher and logit noise averaged are better than either).
     pub(crate) fn fisher_direction(
         self,
         output: ArrayView1<'_, f32>,
-        noise: ArrayView1<'_, f32>,
+        (noise, even): (ArrayView1<'_, f32>, ArrayView1<'_, f32>),
     ) -> Vec<f32> {
         let p = self.probabilities(output);
+        let classes = p.len().max(2) as f64;
+        let trace = (1.0 - p.iter().map(|p| p * p).sum::<f64>()).max(0.0);
+        let sigma = (trace / (classes - 1.0)).sqrt();
+        let mean = even.iter().map(|&e| f64::from(e)).sum::<f64>() / classes;
         let noise = noise.iter().map(|&e| f64::from(e));
-        if self == Self::Probabilities {
-            return p
-                .iter()
-                .zip(noise)
-                .map(|(p, e)| (e / p.sqrt()) as f32)
-                .collect();
-        }
         let drift: f64 = p.iter().zip(noise.clone()).map(|(p, e)| p.sqrt() * e).sum();
+        let drawn = noise.zip(even.iter().map(|&e| sigma * (f64::from(e) - mean)));
+        let at = |(p, (noise, even)): (&f64, (f64, f64))| match self {
+            Self::Probabilities => noise / p.sqrt() + even / p,
+            _ => p.sqrt() * noise - p * drift + even,
+        };
         p.iter()
-            .zip(noise)
-            .map(|(p, e)| (p.sqrt() * e - p * drift) as f32)
+            .zip(drawn)
+            .map(|pair| (at(pair) * std::f64::consts::FRAC_1_SQRT_2) as f32)
             .collect()
     }
 }
