@@ -6,6 +6,7 @@ mod data;
 mod output;
 mod page;
 mod progress;
+mod runtime;
 
 use std::process::ExitCode;
 
@@ -56,8 +57,14 @@ enum Command {
     Compress(commands::compress::Args),
     /// .tqz file → ONNX network
     Decompress(commands::decompress::Args),
+    /// .tqz file → ONNX network for fewer operations, integer arithmetic, or a small file
+    Export(commands::export::Args),
     /// Score a network, ONNX or .tqz, and compare it with a reference
     Eval(commands::eval::Args),
+    /// Run a network, ONNX or .tqz, on an image or an array
+    Run(commands::run::Args),
+    /// Measure how long networks take, ONNX and the forms of .tqz files
+    Bench(commands::bench::Args),
     /// Show the layers of an ONNX or .tqz file
     Inspect(commands::inspect::Args),
     /// Networks at many rates, presets and transforms: a table of points and a page of plots
@@ -92,7 +99,10 @@ fn run(cli: &Cli, console: &Console) -> anyhow::Result<()> {
         Command::Merge(args) => commands::merge::run(args, &cli.common, console),
         Command::Compress(args) => commands::compress::run(args, &cli.common, console),
         Command::Decompress(args) => commands::decompress::run(args, &cli.common, console),
+        Command::Export(args) => commands::export::run(args, &cli.common, console),
         Command::Eval(args) => commands::eval::run(args, &cli.common, console),
+        Command::Run(args) => commands::run::run(args, &cli.common, console),
+        Command::Bench(args) => commands::bench::run(args, &cli.common, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
         Command::Sweep(args) => commands::sweep::run(args, &cli.common, console),
         Command::Demo(args) => commands::demo::run(args, &cli.common, console),

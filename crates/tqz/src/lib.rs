@@ -9,6 +9,7 @@ mod cotangent;
 mod decoder;
 mod encoder;
 mod error;
+mod export;
 mod fidelity;
 mod fold;
 mod images;
@@ -38,6 +39,10 @@ pub use config::{
 pub use decoder::{CompressedModel, Inspection};
 pub use encoder::compress;
 pub use error::TqzError;
+pub use export::{
+    Activations, Clipping, Costs, FloatLayers, Form, Int8Report, Int8Spec, LayerCost,
+};
+pub use fidelity::Agreement;
 pub use images::Images;
 pub use layout::WeightLayer;
 pub use paper::{Gain, LayerGains, coding_gains};

@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// Paper's quantizer: the error by which steps are chosen
     #[arg(long, value_enum, default_value_t = StepByName::Output)]
     step_by: StepByName,
+    /// Multiply–accumulates in the transform domain, at most, as a part of the original's (0.5: half)
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    macs: Option<f64>,
     /// Weight of a bit against squared error (0: plain rounding)
     #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
     lambda: f64,
@@ -304,6 +307,7 @@ fn config(args: &Args, seed: u64) -> anyhow::Result<EncoderConfig> {
             blocks: args.blocks,
             step_by: args.step_by.into(),
         }),
+        macs: args.macs,
         quantizer: QuantizerSpec {
             feedback: !args.no_feedback,
             lambda: args.lambda,

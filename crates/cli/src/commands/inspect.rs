@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
-use tqz::{Axis, Gain, LayerGains, LayerReport, Share, Source, TransformSpec};
+use tqz::{Axis, Costs, Gain, LayerGains, LayerReport, Share, Source, TransformSpec};
 use tqz_engine::EngineDevice;
 
 use crate::commands::calibrate::read_statistics;
@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Statistics written by `tqz calibrate`
     #[arg(long, value_name = "STATS", requires = "gain")]
     stats: Option<PathBuf>,
+    /// Shape of the input that costs are counted for, as in 1,3,224,224 (default: the network's, free extents 64)
+    #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
+    input: Vec<usize>,
 }
 
 /// Gains of all layers.
@@ -41,6 +44,19 @@ struct Outcome {
     layers: Vec<LayerReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shares: Vec<Share>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    costs: Option<CostTotals>,
+}
+
+/// Costs of running the network, dense and in the transform domain.
+#[derive(Debug, Serialize)]
+struct CostTotals {
+    macs_dense: u64,
+    macs: u64,
+    weight_bytes_dense: u64,
+    weight_bytes: u64,
+    #[serde(flatten)]
+    costs: Costs,
 }
 
 pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
@@ -57,6 +73,10 @@ pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
         if !outcome.shares.is_empty() {
             text.push('\n');
             text.push_str(&super::share_table(&outcome.shares));
+        }
+        if let Some(costs) = &outcome.costs {
+            text.push('\n');
+            text.push_str(&cost_table(costs));
         }
         format!(
             "{text}\n{}: {} weights, {} bytes, {:.3} bits/weight",
@@ -140,12 +160,70 @@ fn compressed(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let inspection = compressed
         .inspect()
         .with_context(|| args.model.display().to_string())?;
-    outcome(
+    let shape = (!args.input.is_empty()).then_some(&args.input[..]);
+    let costs = match compressed.costs(shape) {
+        Ok(costs) => Some(costs),
+        // What was asked for must be answered; what was not need not fail the rest.
+        Err(error) if shape.is_some() => return Err(error.into()),
+        Err(error) => {
+            console.note(0, &format!("warning: costs are not known: {error}"));
+            None
+        }
+    };
+    let mut outcome = outcome(
         args,
         "tqz",
         compressed.weights(),
         (inspection.layers, inspection.shares),
         |bytes| compressed.bits_per_weight(bytes),
+    )?;
+    outcome.costs = costs.map(|costs| CostTotals {
+        macs_dense: costs.macs_dense(),
+        macs: costs.macs(),
+        weight_bytes_dense: costs.weight_bytes_dense(),
+        weight_bytes: costs.weight_bytes(),
+        costs,
+    });
+    Ok(outcome)
+}
+
+/// A line per layer and one for all.
+fn cost_table(totals: &CostTotals) -> String {
+    let header = [
+        "layer",
+        "MACs dense",
+        "MACs",
+        "%",
+        "weight bytes dense",
+        "weight bytes",
+    ];
+    let row = |name: &str, macs: (u64, u64), bytes: (u64, u64)| {
+        vec![
+            name.to_owned(),
+            thousands(macs.0),
+            thousands(macs.1),
+            format!("{:.1}", 100.0 * macs.1 as f64 / macs.0.max(1) as f64),
+            thousands(bytes.0),
+            thousands(bytes.1),
+        ]
+    };
+    let layers = totals.costs.layers.iter().map(|layer| {
+        row(
+            &layer.weight,
+            (layer.macs_dense, layer.macs),
+            (layer.weight_bytes_dense, layer.weight_bytes),
+        )
+    });
+    let all = row(
+        "all",
+        (totals.macs_dense, totals.macs),
+        (totals.weight_bytes_dense, totals.weight_bytes),
+    );
+    let shape: Vec<String> = totals.costs.input.iter().map(usize::to_string).collect();
+    format!(
+        "{}\nmultiply–accumulates (MACs) of one sample of an input of {}: dense, and as the form transform runs",
+        table(&header, 1, layers.chain([all]).collect()),
+        shape.join("×")
     )
 }
 
@@ -176,5 +254,6 @@ fn outcome(
         bits_per_weight: bits_per_weight(file_bytes),
         layers,
         shares,
+        costs: None,
     })
 }

@@ -1,12 +1,15 @@
 //! One file per subcommand: what was typed → library calls → a table or JSON. What several commands need is here.
 
+pub(crate) mod bench;
 pub(crate) mod calibrate;
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod merge;
+pub(crate) mod run;
 pub(crate) mod sweep;
 
 use std::path::Path;
@@ -14,6 +17,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use tqz::{CompressedModel, LayerReport, Progress, Share};
 use tqz_engine::{EngineDevice, Network};
+use tqz_onnx::model::ModelProto;
 
 use crate::Common;
 use crate::output::{table, thousands, usage};
@@ -61,15 +65,17 @@ pub(crate) fn load_network(
     device: &EngineDevice,
     progress: &dyn Progress,
 ) -> anyhow::Result<Network> {
-    let shown = || path.display().to_string();
-    let model = if starts_compressed(path)? {
-        read_compressed(path, progress)?
-            .to_model()
-            .with_context(shown)?
-    } else {
-        tqz_onnx::read_model(path)?
-    };
-    Network::from_model(&model, device).with_context(shown)
+    let model = load_model(path, progress)?;
+    Network::from_model(&model, device).with_context(|| path.display().to_string())
+}
+
+/// Reads a model from an ONNX or a `.tqz` file.
+pub(crate) fn load_model(path: &Path, progress: &dyn Progress) -> anyhow::Result<ModelProto> {
+    if !starts_compressed(path)? {
+        return Ok(tqz_onnx::read_model(path)?);
+    }
+    let model = read_compressed(path, progress)?.to_model();
+    model.with_context(|| path.display().to_string())
 }
 
 /// Whether the file at `path` begins like a `.tqz` file.

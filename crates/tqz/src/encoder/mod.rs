@@ -10,6 +10,7 @@ mod layer;
 mod mixed;
 mod pass;
 mod prepared;
+mod speed;
 
 use tqz_format::TqzFile;
 

@@ -1,0 +1,208 @@
+//! What every runtime would do when it loads a network, done beforehand so that nothing stands between the layers: Constant nodes
+//! become stored tensors, Identity nodes go, zero padding goes into the convolution after it, a Relu after a Concat moves before it.
+
+use std::collections::BTreeMap;
+
+use tqz_onnx::model::{GraphProto, ModelProto, NodeProto, TensorProto};
+
+use super::graph::{
+    Names, has_subgraphs, int, ints, node, op, output_names, reads, set_ints, sort, stored, sweep,
+};
+use crate::error::TqzError;
+
+/// Applies all of it to the main graph.
+///
+/// # Errors
+/// Tensors that cannot be read.
+pub(crate) fn simplify(model: &mut ModelProto) -> Result<(), TqzError> {
+    let opset = opset(model);
+    let Some(graph) = model.graph.as_mut() else {
+        return Ok(());
+    };
+    store_constants(graph);
+    if !has_subgraphs(graph) {
+        drop_identities(graph);
+        clamp_before_joining(graph);
+    }
+    merge_pads(graph, opset)?;
+    sweep(graph);
+    sort(graph);
+    Ok(())
+}
+
+/// Version of the standard operators.
+pub(crate) fn opset(model: &ModelProto) -> i64 {
+    let standard = |domain: Option<&str>| matches!(domain, None | Some("" | "ai.onnx"));
+    let mut imports = model.opset_import.iter();
+    imports
+        .find(|import| standard(import.domain.as_deref()))
+        .and_then(|import| import.version)
+        .unwrap_or(0)
+}
+
+/// Constant nodes that hold a tensor become initializers.
+fn store_constants(graph: &mut GraphProto) {
+    let outputs = output_names(graph);
+    let mut kept = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node) {
+        match constant(&node) {
+            Some(mut tensor) if !outputs.contains(&node.output[0]) => {
+                tensor.name = Some(node.output[0].clone());
+                graph.initializer.push(tensor);
+            }
+            _ => kept.push(node),
+        }
+    }
+    graph.node = kept;
+}
+
+fn constant(node: &NodeProto) -> Option<TensorProto> {
+    let [attribute] = &node.attribute[..] else {
+        return None;
+    };
+    if op(node) != "Constant" || node.output.len() != 1 {
+        return None;
+    }
+    attribute.t.as_deref().cloned()
+}
+
+/// Readers of an Identity's result read its operand.
+fn drop_identities(graph: &mut GraphProto) {
+    let outputs = output_names(graph);
+    let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+    graph.node.retain(|node| {
+        let [from] = &node.input[..] else { return true };
+        let [to] = &node.output[..] else { return true };
+        let goes = op(node) == "Identity" && !outputs.contains(to);
+        if goes {
+            renamed.insert(to.clone(), from.clone());
+        }
+        !goes
+    });
+    for name in graph.node.iter_mut().flat_map(|node| &mut node.input) {
+        // Chains end: each step leads to a node further up.
+        for _ in 0..=renamed.len() {
+            match renamed.get(name) {
+                Some(original) => *name = original.clone(),
+                None => break,
+            }
+        }
+    }
+}
+
+/// `Relu(Concat(a, b))` becomes `Concat(Relu(a), Relu(b))`: each part is then clamped once, by the layer that makes it, however
+/// often it is joined to others.
+fn clamp_before_joining(graph: &mut GraphProto) {
+    let mut names = Names::of(graph);
+    let mut clamped: BTreeMap<String, String> = BTreeMap::new();
+    let mut index = 0;
+    while index < graph.node.len() {
+        let relu = &graph.node[index];
+        if op(relu) != "Relu" || relu.input.len() != 1 {
+            index += 1;
+            continue;
+        }
+        let (from, to) = (relu.input[0].clone(), relu.output[0].clone());
+        let joined = graph
+            .node
+            .iter()
+            .find(|n| op(n) == "Concat" && n.output[0] == from);
+        let Some(mut concat) = joined.cloned() else {
+            clamped.entry(from).or_insert(to);
+            index += 1;
+            continue;
+        };
+        clamped.insert(from, to.clone());
+        let mut made = Vec::new();
+        for part in &mut concat.input {
+            *part = match clamped.get(part) {
+                Some(known) => known.clone(),
+                None => {
+                    let output = names.fresh(&format!("{part}#relu"));
+                    made.push(node("Relu", &[part], &output));
+                    output
+                }
+            };
+        }
+        concat.name = Some(names.fresh(&format!("{to}#concat")));
+        concat.output = vec![to];
+        // The new Relus are looked at next: what they clamp may be joined as well.
+        made.push(concat);
+        graph.node.splice(index..=index, made);
+    }
+}
+
+/// Zero padding of the last axes before convolutions alone becomes their own.
+fn merge_pads(graph: &mut GraphProto, opset: i64) -> Result<(), TqzError> {
+    let read = reads(graph);
+    for index in 0..graph.node.len() {
+        let Some(pads) = zero_pads(graph, index, opset)? else {
+            continue;
+        };
+        let (from, to) = (
+            graph.node[index].input[0].clone(),
+            graph.node[index].output[0].clone(),
+        );
+        let takes = |n: &NodeProto| {
+            op(n) == "Conv"
+                && n.input.first() == Some(&to)
+                && !n.input[1..].contains(&to)
+                && ints(n, "auto_pad").is_empty()
+                && super::graph::attribute(n, "auto_pad").is_none()
+        };
+        let takers = graph.node.iter().filter(|n| takes(n)).count();
+        if read.get(&to) != Some(&takers) || pads.len() < 4 {
+            continue;
+        }
+        let rank = pads.len() / 2;
+        let of_batch = [0, 1, rank, rank + 1].iter().any(|&i| pads[i] != 0);
+        if of_batch || pads.iter().any(|&p| p < 0) {
+            continue;
+        }
+        let spatial: Vec<i64> = pads[2..rank]
+            .iter()
+            .chain(&pads[rank + 2..])
+            .copied()
+            .collect();
+        for conv in graph.node.iter_mut().filter(|n| takes(n)) {
+            let mut sum = spatial.clone();
+            for (sum, own) in sum.iter_mut().zip(ints(conv, "pads")) {
+                *sum += own;
+            }
+            set_ints(conv, "pads", &sum);
+            conv.input[0] = from.clone();
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of a node that pads with zeros by a stored list for all axes.
+fn zero_pads(graph: &GraphProto, index: usize, opset: i64) -> Result<Option<Vec<i64>>, TqzError> {
+    let pad = &graph.node[index];
+    let mode = super::graph::attribute(pad, "mode").and_then(|a| a.s.clone());
+    let constant = mode.is_none_or(|mode| mode == b"constant");
+    if op(pad) != "Pad" || !constant || pad.input.is_empty() {
+        return Ok(None);
+    }
+    if opset < 11 {
+        let zero = super::graph::float(pad, "value").unwrap_or(0.0) == 0.0;
+        let pads = ints(pad, "pads").to_vec();
+        return Ok(Some(pads).filter(|_| zero && int(pad, "axes").is_none()));
+    }
+    let all = stored(graph);
+    let get = |at: usize| pad.input.get(at).filter(|name| !name.is_empty());
+    let zero = match get(2) {
+        None => true,
+        Some(name) => match all.get(name.as_str()) {
+            Some(tensor) => tensor.to_f32()? == [0.0],
+            None => false,
+        },
+    };
+    let Some(pads) = get(1).and_then(|name| all.get(name.as_str())) else {
+        return Ok(None);
+    };
+    if !zero || get(3).is_some() {
+        return Ok(None);
+    }
+    Ok(Some(pads.to_i64()?))
+}
