@@ -201,8 +201,8 @@ def main():
         print("|---|---|---|---|---|---|---|---|")
         for row in (r for r in rows if r["network"] == tqz.stem):
             ratio = [f"{row[f'{t}_ratio']:.2f} ({row[f'{t}_low']:.2f}–{row[f'{t}_high']:.2f})" for t in ("b1t1", "b8t1", "b1t2")]
-            value = row.get("top1", row.get("top1_percent", row.get("psnr", row.get("psnr_db", ""))))
-            agreement = row.get("agreement", row.get("agreement_percent", ""))
+            value = f"{100 * row['top1']:.2f} %" if "top1" in row else f"{row['psnr']:.2f} dB" if "psnr" in row else ""
+            agreement = f"{100 * row['agree']:.2f} %" if "agree" in row else ""
             print(f"| {row['form']} | {row['onnx_bytes']:,} | {row['macs']:,} | {value} | {agreement} | {' | '.join(ratio)} |")
 
 

@@ -100,7 +100,11 @@ fn subjects(args: &Args, seed: u64, bars: &Bars) -> anyhow::Result<Vec<Subject>>
         let network = name(path);
         if !super::starts_compressed(path)? {
             let model = tqz_onnx::read_model(path)?;
-            subjects.push(Subject { network, form: "onnx".to_owned(), model });
+            subjects.push(Subject {
+                network,
+                form: "onnx".to_owned(),
+                model,
+            });
             continue;
         }
         let compressed = super::read_compressed(path, bars)?;
@@ -108,7 +112,11 @@ fn subjects(args: &Args, seed: u64, bars: &Bars) -> anyhow::Result<Vec<Subject>>
             let (model, _) = exported(&compressed, (form, &args.int8), seed, bars)
                 .with_context(|| path.display().to_string())?;
             let form = form.text().to_owned();
-            subjects.push(Subject { network: network.clone(), form, model });
+            subjects.push(Subject {
+                network: network.clone(),
+                form,
+                model,
+            });
         }
     }
     Ok(subjects)
@@ -126,7 +134,10 @@ fn forms(args: &Args) -> Vec<FormName> {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Runs all subjects in turn, again and again.
@@ -139,8 +150,12 @@ fn measure(
     let mut runners: Vec<(Box<dyn Runner>, Vec<ArrayD<f32>>)> = Vec::new();
     for subject in subjects {
         let told = || format!("{} ({})", subject.network, subject.form);
-        let inputs = inputs(&subject.model, (batch, args.extent), seed, device).with_context(told)?;
-        let runner = args.runtime.load(&subject.model, (device, threads)).with_context(told)?;
+        let inputs =
+            inputs(&subject.model, (batch, args.extent), seed, device).with_context(told)?;
+        let runner = args
+            .runtime
+            .load(&subject.model, (device, threads))
+            .with_context(told)?;
         runners.push((runner, inputs));
     }
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
@@ -166,7 +181,11 @@ fn measure(
         }
     }
     let row = |(subject, own): (&Subject, &Vec<f64>)| {
-        let ratios: Vec<f64> = own.iter().zip(&times[0]).map(|(own, first)| own / first).collect();
+        let ratios: Vec<f64> = own
+            .iter()
+            .zip(&times[0])
+            .map(|(own, first)| own / first)
+            .collect();
         let (low, median, high) = quartiles(own);
         let (ratio_low, ratio, ratio_high) = quartiles(&ratios);
         Row {
@@ -195,10 +214,15 @@ fn inputs(
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut uniform = move || {
         // Any numbers do; these are the high bits of Knuth's linear congruential generator.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1_u32 << 24) as f32
     };
-    let shapes = network.inputs().iter().map(|port| input_shape(port, batch, extent));
+    let shapes = network
+        .inputs()
+        .iter()
+        .map(|port| input_shape(port, batch, extent));
     let fill = |shape: Vec<usize>| ArrayD::from_shape_fn(IxDyn(&shape), |_| 4.0 * uniform() - 2.0);
     Ok(shapes.map(fill).collect())
 }
@@ -209,13 +233,26 @@ fn quartiles(values: &[f64]) -> (f64, f64, f64) {
     sorted.sort_by(f64::total_cmp);
     let at = |part: f64| {
         let place = part * (sorted.len().saturating_sub(1)) as f64;
-        sorted.get(place.round() as usize).copied().unwrap_or(f64::NAN)
+        sorted
+            .get(place.round() as usize)
+            .copied()
+            .unwrap_or(f64::NAN)
     };
     (at(0.25), at(0.5), at(0.75))
 }
 
 fn text(outcome: &Outcome) -> String {
-    let header = ["network", "form", "batch", "threads", "median ms", "quartiles ms", "ratio", "quartiles", "rounds"];
+    let header = [
+        "network",
+        "form",
+        "batch",
+        "threads",
+        "median ms",
+        "quartiles ms",
+        "ratio",
+        "quartiles",
+        "rounds",
+    ];
     let rows = outcome.rows.iter().map(|row| {
         vec![
             row.network.clone(),
@@ -230,7 +267,9 @@ fn text(outcome: &Outcome) -> String {
         ]
     });
     let table = table(&header, 2, rows.collect());
-    format!("{table}\nratio: median over rounds of the time over the first network's in the same round")
+    format!(
+        "{table}\nratio: median over rounds of the time over the first network's in the same round"
+    )
 }
 
 #[cfg(test)]

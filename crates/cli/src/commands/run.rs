@@ -70,14 +70,20 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let inputs = inputs(args, (&names, common.seed))?;
     let threads = rayon::current_num_threads();
     let shown = || args.model.display().to_string();
-    let mut runner = args.runtime.load(&model, (&device, threads)).with_context(shown)?;
+    let mut runner = args
+        .runtime
+        .load(&model, (&device, threads))
+        .with_context(shown)?;
     let start = Instant::now();
     let outputs = runner.run(&inputs).with_context(shown)?;
     let outcome = Outcome {
         model: args.model.display().to_string(),
         runtime,
         seconds: start.elapsed().as_secs_f64(),
-        outputs: outputs.iter().map(|(name, value)| summary(name, value)).collect(),
+        outputs: outputs
+            .iter()
+            .map(|(name, value)| summary(name, value))
+            .collect(),
     };
     if let (Some(path), Some((_, first))) = (&args.output, outputs.first()) {
         let mut bytes = Vec::new();
@@ -92,7 +98,12 @@ fn input_names(model: &tqz_onnx::model::ModelProto) -> Vec<String> {
     let graphs = model.graph.iter();
     let stored: Vec<&String> = graphs
         .clone()
-        .flat_map(|graph| graph.initializer.iter().filter_map(|tensor| tensor.name.as_ref()))
+        .flat_map(|graph| {
+            graph
+                .initializer
+                .iter()
+                .filter_map(|tensor| tensor.name.as_ref())
+        })
         .collect();
     graphs
         .flat_map(|graph| graph.input.iter().filter_map(|port| port.name.clone()))
@@ -104,7 +115,11 @@ fn input_names(model: &tqz_onnx::model::ModelProto) -> Vec<String> {
 fn inputs(args: &Args, (names, seed): (&[String], u64)) -> anyhow::Result<Vec<ArrayD<f32>>> {
     let path = &args.input;
     let shown = || format!("cannot read {}", path.display());
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let ending = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
     match (ending.as_str(), &args.card) {
         ("npy", _) => {
             let file = BufReader::new(File::open(path).with_context(shown)?);
@@ -137,7 +152,10 @@ fn array(mut file: impl Read) -> anyhow::Result<ArrayD<f32>> {
 /// The arrays of an .npz file: those named like the inputs, else all in their order.
 fn archive(path: &Path, names: &[String]) -> anyhow::Result<Vec<ArrayD<f32>>> {
     let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?))?;
-    let held: Vec<String> = archive.file_names().map(str::to_owned).collect();
+    let held: Vec<String> = archive
+        .file_names()
+        .map(|name| name.map(|name| name.into_owned()))
+        .collect::<Result<_, _>>()?;
     let of_input = |name: &String| format!("{name}.npy");
     let wanted: Vec<String> = if names.iter().all(|name| held.contains(&of_input(name))) {
         names.iter().map(of_input).collect()
@@ -145,7 +163,12 @@ fn archive(path: &Path, names: &[String]) -> anyhow::Result<Vec<ArrayD<f32>>> {
         held
     };
     if wanted.len() != names.len() {
-        bail!("it holds {} arrays, the network has {} inputs: {}", wanted.len(), names.len(), names.join(", "));
+        bail!(
+            "it holds {} arrays, the network has {} inputs: {}",
+            wanted.len(),
+            names.len(),
+            names.join(", ")
+        );
     }
     let mut arrays = Vec::new();
     for name in wanted {
@@ -162,8 +185,11 @@ fn images(path: &Path, card: &Path, seed: u64) -> anyhow::Result<Vec<ArrayD<f32>
     if path.is_file() && image_like(path) {
         // A data set is a folder or an archive.
         source = folder.path().to_path_buf();
-        let name = path.file_name().ok_or_else(|| anyhow!("{}: no file", path.display()))?;
-        std::fs::copy(path, source.join(name)).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path
+            .file_name()
+            .ok_or_else(|| anyhow!("{}: no file", path.display()))?;
+        std::fs::copy(path, source.join(name))
+            .with_context(|| format!("cannot read {}", path.display()))?;
     }
     let mut card = Card::read(card)?;
     card.source.images = None;
@@ -181,13 +207,21 @@ fn images(path: &Path, card: &Path, seed: u64) -> anyhow::Result<Vec<ArrayD<f32>
 }
 
 fn image_like(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let ending = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
     !["zip", "tar", "xz", "npz"].contains(&ending.as_str())
 }
 
 fn summary(name: &str, value: &ArrayD<f32>) -> Shown {
     let fold = |f: fn(f32, f32) -> f32| value.iter().copied().reduce(f).unwrap_or(f32::NAN);
-    let samples = if value.ndim() > 0 { value.axis_iter(Axis(0)).collect() } else { Vec::new() };
+    let samples = if value.ndim() > 0 {
+        value.axis_iter(Axis(0)).collect()
+    } else {
+        Vec::new()
+    };
     let largest = samples.iter().map(|sample| {
         let mut numbered: Vec<(usize, f32)> = sample.iter().copied().enumerate().collect();
         numbered.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -209,16 +243,27 @@ fn text(outcome: &Outcome) -> String {
     for output in &outcome.outputs {
         let shape: Vec<String> = output.shape.iter().map(ToString::to_string).collect();
         for (sample, largest) in output.largest.iter().enumerate() {
-            let largest: Vec<String> = largest.iter().map(|(at, v)| format!("{at}: {v:.4}")).collect();
+            let largest: Vec<String> = largest
+                .iter()
+                .map(|(at, v)| format!("{at}: {v:.4}"))
+                .collect();
             rows.push(vec![
                 output.name.clone(),
                 shape.join("×"),
                 sample.to_string(),
                 largest.join("  "),
-                format!("{:.4} … {:.4}, mean {:.4}", output.min, output.max, output.mean),
+                format!(
+                    "{:.4} … {:.4}, mean {:.4}",
+                    output.min, output.max, output.mean
+                ),
             ]);
         }
     }
     let header = ["output", "shape", "sample", "largest", "all samples"];
-    format!("{}\n{}: {:.1} ms", table(&header, 5, rows), outcome.model, 1e3 * outcome.seconds)
+    format!(
+        "{}\n{}: {:.1} ms",
+        table(&header, 5, rows),
+        outcome.model,
+        1e3 * outcome.seconds
+    )
 }

@@ -19,7 +19,9 @@ impl Engine {
         let names = network.outputs().iter().map(|port| port.name.clone());
         Ok(Self {
             names: names.collect(),
-            pool: rayon::ThreadPoolBuilder::new().num_threads(threads).build()?,
+            pool: rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()?,
             network,
         })
     }

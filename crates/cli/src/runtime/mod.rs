@@ -55,7 +55,8 @@ impl RuntimeArgs {
         };
         if chosen == RuntimeName::Ort {
             if !cfg!(feature = "ort") {
-                let told = "this program was built without ONNX Runtime: build it with --features ort";
+                let told =
+                    "this program was built without ONNX Runtime: build it with --features ort";
                 return Err(Usage::new(told).into());
             }
             if library.is_none() {
@@ -89,10 +90,14 @@ impl RuntimeArgs {
             RuntimeName::Ort => {
                 let library = self.library().unwrap_or_default();
                 let bytes = tqz_onnx::encode_model(model);
-                Ok(Box::new(onnx_runtime::Loaded::new(&library, &bytes, threads)?))
+                Ok(Box::new(onnx_runtime::Loaded::new(
+                    &library, &bytes, threads,
+                )?))
             }
             #[cfg(not(feature = "ort"))]
-            RuntimeName::Ort => Err(Usage::new("this program was built without ONNX Runtime").into()),
+            RuntimeName::Ort => {
+                Err(Usage::new("this program was built without ONNX Runtime").into())
+            }
         }
     }
 }

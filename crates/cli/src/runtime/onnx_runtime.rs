@@ -1,9 +1,11 @@
 //! ONNX Runtime in this process, from a library that the user names.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow};
 use ndarray::{ArrayD, IxDyn};
+use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
@@ -19,13 +21,7 @@ impl Loaded {
     /// # Errors
     /// No such library, or a model that it refuses.
     pub(super) fn new(library: &Path, model: &[u8], threads: usize) -> anyhow::Result<Self> {
-        let told = || format!("cannot load ONNX Runtime from {}", library.display());
-        if !library.is_file() {
-            return Err(anyhow!("there is no such file")).with_context(told);
-        }
-        // Later calls find the library loaded already.
-        let _ = ort::init_from(library).map_err(plain).with_context(told)?.commit();
-        let session = Session::builder()
+        let session = Session::builder(environment(library)?)
             .map_err(plain)?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(plain)?
@@ -38,6 +34,25 @@ impl Loaded {
             .context("ONNX Runtime refuses the network")?;
         Ok(Self { session })
     }
+}
+
+/// The library's environment, of which a process has one: the first library named is the one for all.
+fn environment(library: &Path) -> anyhow::Result<&'static Environment> {
+    static ENVIRONMENT: OnceLock<Result<Environment, String>> = OnceLock::new();
+    let load = || {
+        if !library.is_file() {
+            return Err("there is no such file".to_owned());
+        }
+        let builder = ort::init_from(library).map_err(|error| error.to_string())?;
+        builder.build().map_err(|error| error.to_string())
+    };
+    let loaded = ENVIRONMENT.get_or_init(load).as_ref();
+    loaded.map_err(|error| {
+        anyhow!(
+            "cannot load ONNX Runtime from {}: {error}",
+            library.display()
+        )
+    })
 }
 
 /// The library's errors may hold what cannot be sent between threads.
@@ -58,7 +73,10 @@ impl Runner for Loaded {
         for (name, value) in &outputs {
             let (shape, data) = value.try_extract_tensor::<f32>().map_err(plain)?;
             let dims: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
-            named.push((name.to_owned(), ArrayD::from_shape_vec(IxDyn(&dims), data.to_vec())?));
+            named.push((
+                name.to_owned(),
+                ArrayD::from_shape_vec(IxDyn(&dims), data.to_vec())?,
+            ));
         }
         Ok(named)
     }

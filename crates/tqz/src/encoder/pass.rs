@@ -14,6 +14,7 @@ use crate::encoder::conditioned::unmeasured_sensitivity;
 use crate::encoder::layer::CodedLayer;
 use crate::encoder::speed::{Limit, Worth, limits as limits_of, part_of_dense};
 use crate::error::TqzError;
+use crate::export::macs_of_layers;
 use crate::notes::drop_dear_notes;
 
 /// Octaves of the step constant after which it is decided again how each layer is coded.
@@ -160,16 +161,14 @@ impl<'a> Pass<'a> {
     /// What the rows of each layer are worth and cost.
     ///
     /// # Errors
-    /// Statistics of another network.
+    /// The network does not run on an input of its own shape.
     pub(crate) fn worths(&self) -> Result<Vec<Worth>, TqzError> {
-        let statistics = self.job.statistics;
-        let images = statistics.images();
-        let worth = |prepared: &Alternatives| {
-            let layer = prepared.layer();
-            let found = statistics.of(layer)?;
-            Ok(Worth::new(layer, found, (images, prepared.energy())))
+        let source = self.job.source;
+        let macs = macs_of_layers(source.network(), source.layers())?;
+        let worth = |(prepared, macs): (&Alternatives, u64)| {
+            Worth::new(prepared.layer(), macs, prepared.energy())
         };
-        self.prepared.iter().map(worth).collect()
+        Ok(self.prepared.iter().zip(macs).map(worth).collect())
     }
 
     /// A search in which every layer has a limit of rows.

@@ -6,12 +6,13 @@ use tqz_format::{BlockCoding, LayerRecord};
 
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
-use crate::statistics::LayerStatistics;
 
 /// Share of the dense layer's work that T and S must stay below: as in the exported networks.
 const WORTHWHILE: f64 = 0.95;
 /// Halvings of the interval that the price lies in, in octaves: enough for any double.
 const HALVINGS: u32 = 60;
+/// Rows of T that limits come in.
+const TOGETHER: usize = 16;
 /// Octaves of the price searched on either side of 1.
 const OCTAVES: f64 = 200.0;
 
@@ -32,20 +33,12 @@ pub(crate) struct Worth {
 pub(crate) type Limit = Option<usize>;
 
 impl Worth {
-    /// Of a layer whose rows of T, if it has a transform, have these energies.
-    pub(crate) fn new(
-        layer: &WeightLayer,
-        statistics: &LayerStatistics,
-        (images, energy): (u64, &[f64]),
-    ) -> Self {
-        let patches = statistics
-            .groups
-            .first()
-            .map_or(0.0, |group| group.patches());
-        let positions = patches / images.max(1) as f64;
+    /// Of a layer with so many multiply–accumulates whose rows of T, if it has a transform, have these energies.
+    pub(crate) fn new(layer: &WeightLayer, macs: u64, energy: &[f64]) -> Self {
+        let dense = macs as f64;
         Self {
-            dense: positions * (layer.rows * layer.cols) as f64,
-            of_row: positions * (layer.rows + layer.cols) as f64,
+            dense,
+            of_row: dense * (layer.rows + layer.cols) as f64 / layer.weights().max(1) as f64,
             energy: energy.to_vec(),
             alive: energy.len(),
         }
@@ -98,6 +91,8 @@ impl Worth {
             .take_while(worth)
             .count()
             .max(1);
+        // Processors compute so many output channels at once: a part of them costs as much as all.
+        let kept = kept.next_multiple_of(TOGETHER).min(self.alive);
         let lost: f64 = self.energy[kept..self.alive].iter().sum();
         let cut = self.of_rows(kept);
         if lost + price * cut < price * all {

@@ -80,11 +80,6 @@ impl Factor {
         level * (self.row_steps[row] * self.col_steps[col])
     }
 
-    /// Largest magnitude of a level.
-    pub(crate) fn peak_level(&self) -> i32 {
-        self.levels.iter().map(|l| l.abs()).max().unwrap_or(0)
-    }
-
     fn keep_rows(&mut self, kept: &[usize]) {
         let rows = kept
             .iter()

@@ -13,6 +13,7 @@ use super::layer_node::LayerNode;
 use super::simplify::simplify;
 use crate::decoder::CompressedModel;
 use crate::error::TqzError;
+use crate::layout::WeightLayer;
 
 /// Extent that stands for a free height or width.
 const FREE_EXTENT: usize = 64;
@@ -151,6 +152,23 @@ fn input_shape(network: &Network) -> Vec<usize> {
         (_, Dim::Dynamic(_)) => FREE_EXTENT,
     };
     port.dims.iter().enumerate().map(extent).collect()
+}
+
+/// Multiply–accumulates of each weight tensor's layers for one sample of the network's own input.
+///
+/// # Errors
+/// The network does not run on it.
+pub(crate) fn macs_of_layers(
+    network: &Network,
+    layers: &[WeightLayer],
+) -> Result<Vec<u64>, TqzError> {
+    let by_output = dense_macs(network, &input_shape(network))?;
+    let all = network.layers();
+    let of = |layer: &WeightLayer| {
+        let outputs = layer.uses.iter().map(|&index| &all[index].output);
+        outputs.filter_map(|name| by_output.get(name)).sum()
+    };
+    Ok(layers.iter().map(of).collect())
 }
 
 /// Multiply–accumulates of each layer by the name of its output, for one sample of the input.

@@ -22,6 +22,7 @@ use crate::images::Images;
 use crate::progress::Progress;
 use crate::source::named_tensors;
 
+pub(crate) use cost::macs_of_layers;
 pub use cost::{Costs, LayerCost};
 use int8::to_int8;
 pub use int8::{Activations, Clipping, FloatLayers, Int8Report, Int8Spec};

@@ -30,8 +30,6 @@ pub(crate) struct Rewritten {
     pub(crate) layer_of: BTreeMap<String, usize>,
     /// Steps of the output channels of weights that are whole multiples of them, by the weight's name.
     pub(crate) steps: BTreeMap<String, Vec<f64>>,
-    /// Layers that became chains.
-    pub(crate) chains: usize,
 }
 
 /// Rewrites the main graph; `records` are by the name of their tensor.
@@ -50,7 +48,6 @@ pub(crate) fn rewrite(
             names: Names::of(graph),
             ..Made::default()
         },
-        chains: 0,
         shared: BTreeMap::new(),
     };
     let (nodes, layer_of) = rewriter.nodes(graph)?;
@@ -60,7 +57,6 @@ pub(crate) fn rewrite(
     Ok(Rewritten {
         layer_of,
         steps: rewriter.made.steps,
-        chains: rewriter.chains,
     })
 }
 
@@ -68,7 +64,6 @@ struct Rewriter<'a> {
     records: &'a BTreeMap<String, &'a LayerRecord>,
     wanted: Wanted,
     made: Made,
-    chains: usize,
     /// Weights made before, for other nodes with the same tensor and no normalisation of their own.
     shared: BTreeMap<String, String>,
 }
@@ -139,7 +134,6 @@ impl Rewriter<'_> {
         if dense {
             return self.dense(subject, nodes);
         }
-        self.chains += 1;
         let mut parts = Vec::new();
         for branch in &branches {
             let output = match &branches[..] {

@@ -8,7 +8,7 @@ use super::place::Plan;
 use super::ranges::{Activations, Scale};
 use super::weights::{LayerWeights, Rounding, quantize_bias, quantize_rows};
 use crate::error::TqzError;
-use crate::export::graph::{Names, node, numbers, output_names, set_int, stored};
+use crate::export::graph::{Names, node, numbers, output_names, set_int, stored, sweep};
 use crate::export::layer_node::{Kind, LayerNode};
 
 /// The bias of a quantized layer, to be corrected.
@@ -76,6 +76,7 @@ pub(super) fn insert(
     } = writer;
     graph.node = nodes;
     graph.initializer.extend(tensors);
+    sweep(graph);
     Ok(biases)
 }
 
@@ -230,10 +231,16 @@ impl Writer<'_> {
         let tensor = self.integers(&format!("{wanted}#integers"), (dims, kind), levels)?;
         let single: Vec<f32> = steps.iter().map(|&s| s as f32).collect();
         let step = self.floats(&format!("{wanted}#steps"), &[steps.len()], &single)?;
-        let zeros = vec![0; steps.len()];
-        let zero = self.integers(&format!("{wanted}#zeros"), (&[steps.len()], kind), &zeros)?;
+        // ONNX Runtime fuses a layer only if its bias has no zero point.
+        let mut inputs = vec![tensor, step];
+        if kind == DataType::Int8 {
+            let zeros = vec![0; steps.len()];
+            let wanted = format!("{wanted}#zeros");
+            inputs.push(self.integers(&wanted, (&[steps.len()], kind), &zeros)?);
+        }
         let output = self.names.fresh(&format!("{wanted}#floats"));
-        let mut restore = node("DequantizeLinear", &[&tensor, &step, &zero], &output);
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let mut restore = node("DequantizeLinear", &inputs, &output);
         set_int(&mut restore, "axis", axis);
         self.nodes.push(restore);
         Ok(output)
