@@ -1,7 +1,7 @@
 //! Which small integer types a model may hold: they came with later operator sets, and a model is moved to one only where none of
 //! its operators changed its meaning on the way.
 
-use tqz_onnx::model::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
+use tqz_onnx::model::{ModelProto, NodeProto, OperatorSetIdProto};
 
 use super::graph::{attribute, has_subgraphs, op};
 use super::simplify::opset;
@@ -53,14 +53,10 @@ fn movable(model: &ModelProto, opset: i64) -> bool {
     let Some(graph) = &model.graph else {
         return false;
     };
-    !has_subgraphs(graph)
-        && graph
-            .node
-            .iter()
-            .all(|node| keeps_meaning(node, graph, opset))
+    !has_subgraphs(graph) && graph.node.iter().all(|node| keeps_meaning(node, opset))
 }
 
-fn keeps_meaning(node: &NodeProto, _graph: &GraphProto, opset: i64) -> bool {
+fn keeps_meaning(node: &NodeProto, opset: i64) -> bool {
     match op(node) {
         "" => false,
         // A split into equal parts needs an attribute from set 18 on.

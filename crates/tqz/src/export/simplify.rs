@@ -206,3 +206,99 @@ fn zero_pads(graph: &GraphProto, index: usize, opset: i64) -> Result<Option<Vec<
     }
     Ok(Some(pads.to_i64()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::graph::set_int;
+    use tqz_onnx::model::{OperatorSetIdProto, ValueInfoProto};
+
+    fn model(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>) -> ModelProto {
+        let port = |name: &str| ValueInfoProto {
+            name: Some(name.to_owned()),
+            ..ValueInfoProto::default()
+        };
+        ModelProto {
+            opset_import: vec![OperatorSetIdProto {
+                version: Some(17),
+                ..OperatorSetIdProto::default()
+            }],
+            graph: Some(GraphProto {
+                node: nodes,
+                initializer: tensors,
+                input: vec![port("x")],
+                output: vec![port("y")],
+                ..GraphProto::default()
+            }),
+            ..ModelProto::default()
+        }
+    }
+
+    fn simplified(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>) -> Vec<NodeProto> {
+        let mut model = model(nodes, tensors);
+        simplify(&mut model).expect("simplifies");
+        model.graph.expect("a graph").node
+    }
+
+    fn ops(nodes: &[NodeProto]) -> Vec<&str> {
+        nodes.iter().map(op).collect()
+    }
+
+    #[test]
+    fn zero_padding_becomes_the_convolutions() {
+        let pads = TensorProto::from_i64("p", &[8], &[0, 0, 0, 1, 0, 0, 2, 3]).expect("valid");
+        let weights = TensorProto::from_f32("w", &[1, 1, 1, 1], &[1.0]).expect("valid");
+        let mut conv = node("Conv", &["padded", "w"], "y");
+        set_ints(&mut conv, "pads", &[1, 0, 0, 0]);
+        let nodes = vec![node("Pad", &["x", "p"], "padded"), conv];
+        let found = simplified(nodes, vec![pads, weights]);
+        assert_eq!(ops(&found), ["Conv"]);
+        assert_eq!(found[0].input[0], "x");
+        assert_eq!(ints(&found[0], "pads"), [1, 1, 2, 3]);
+    }
+
+    #[test]
+    fn padding_of_the_batch_stays() {
+        let pads = TensorProto::from_i64("p", &[8], &[1, 0, 0, 0, 0, 0, 0, 0]).expect("valid");
+        let weights = TensorProto::from_f32("w", &[1, 1, 1, 1], &[1.0]).expect("valid");
+        let nodes = vec![
+            node("Pad", &["x", "p"], "padded"),
+            node("Conv", &["padded", "w"], "y"),
+        ];
+        assert_eq!(
+            ops(&simplified(nodes, vec![pads, weights])),
+            ["Pad", "Conv"]
+        );
+    }
+
+    #[test]
+    fn relus_move_before_concats_and_are_shared() {
+        let concat = |inputs: &[&str], output: &str| {
+            let mut made = node("Concat", inputs, output);
+            set_int(&mut made, "axis", 1);
+            made
+        };
+        let nodes = vec![
+            node("Sigmoid", &["x"], "a"),
+            node("Tanh", &["x"], "b"),
+            concat(&["a", "b"], "ab"),
+            node("Relu", &["ab"], "r"),
+            node("Exp", &["r"], "c"),
+            concat(&["ab", "c"], "abc"),
+            node("Relu", &["abc"], "y"),
+        ];
+        let found = simplified(nodes, vec![]);
+        let count = |name: &str| ops(&found).iter().filter(|&&op| op == name).count();
+        // Of a, b and c once each; the two concats of what was not clamped are gone.
+        assert_eq!((count("Relu"), count("Concat")), (3, 2), "{found:?}");
+        assert_eq!(found.last().expect("nodes").output, ["y"]);
+    }
+
+    #[test]
+    fn identities_go_unless_they_are_outputs() {
+        let nodes = vec![node("Identity", &["x"], "i"), node("Identity", &["i"], "y")];
+        let found = simplified(nodes, vec![]);
+        assert_eq!(ops(&found), ["Identity"]);
+        assert_eq!(found[0].input, ["x"]);
+    }
+}
