@@ -333,8 +333,8 @@ mod tests {
             let record = record(coding, vec![6, 4, 2, 2]);
             branches(&record, shape, (1, Positions::EQUAL))
         };
-        // 2·16 + 6·2 = 44 of 96; 5·16 + 6·5 = 110.
+        // 2·16 + 6·2 = 44 of 96; 6·16 + 6·6 = 132.
         assert_eq!(costs(&with(2), shape, Positions::EQUAL), (44.0, 96.0));
-        assert!(with(5)[0].stages.is_empty());
+        assert!(with(6)[0].stages.is_empty());
     }
 }

@@ -60,7 +60,8 @@ impl LayerNode {
         };
         let tensor = is_stored(weight_at)?;
         let other = if weight_at == 0 { 1 } else { 0 };
-        if is_stored(other).is_some() || node.output.len() != 1 {
+        let data = node.input.get(other).filter(|name| !name.is_empty());
+        if is_stored(other).is_some() || data.is_none() || node.output.len() != 1 {
             return None;
         }
         let dims = tensor.dims_usize().ok()?;
@@ -69,12 +70,16 @@ impl LayerNode {
             return None;
         }
         let groups = usize::try_from(int(node, "group").unwrap_or(1)).ok()?;
+        // Of a convolution outputs, of a transposed one inputs are what groups divide first.
+        if groups == 0 || !dims[0].is_multiple_of(groups) {
+            return None;
+        }
         Some(Self {
             kind,
             weight: node.input[weight_at].clone(),
             weight_at,
             dims,
-            groups: groups.max(1),
+            groups,
             positions: positions(node, kind),
         })
     }
@@ -190,7 +195,8 @@ pub(crate) fn folded_norms(
         let mut pool = None;
         if averages_inside(&graph.node[before]) {
             pool = Some(before);
-            match alone(&graph.node[before].input[0]) {
+            let input = graph.node[before].input.first();
+            match input.and_then(|name| alone(name)) {
                 Some(earlier) => before = earlier,
                 None => continue,
             }
@@ -201,7 +207,10 @@ pub(crate) fn folded_norms(
         };
         let convolution = matches!(found.kind, Kind::Conv | Kind::ConvTranspose);
         let bias = layer.input.get(2).filter(|name| !name.is_empty());
-        let known = bias.is_none_or(|name| stored.contains_key(name.as_str()));
+        let known = bias.is_none_or(|name| {
+            let dims = stored.get(name.as_str()).and_then(|t| t.dims_usize().ok());
+            dims.is_some_and(|dims| dims == [found.rows()])
+        });
         if convolution && known && affine.scale.len() == found.rows() {
             folded.insert(before, Folded { affine, norm, pool });
         }
@@ -228,7 +237,13 @@ fn affine(
 ) -> Result<Option<Affine>, TqzError> {
     let outputs = node.output.iter().filter(|name| !name.is_empty()).count();
     let training = int(node, "training_mode").unwrap_or(0) != 0;
-    if op(node) != "BatchNormalization" || outputs != 1 || training || node.input.len() != 5 {
+    let named = node.output.first().is_some_and(|name| !name.is_empty());
+    if op(node) != "BatchNormalization"
+        || outputs != 1
+        || !named
+        || training
+        || node.input.len() != 5
+    {
         return Ok(None);
     }
     let mut vectors = Vec::new();

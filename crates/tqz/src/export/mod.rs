@@ -13,6 +13,7 @@ mod weights;
 
 use std::collections::BTreeMap;
 
+use tqz_engine::{EngineDevice, Network};
 use tqz_format::LayerRecord;
 use tqz_onnx::model::ModelProto;
 
@@ -68,6 +69,14 @@ impl CompressedModel {
                 Ok(model)
             }
         }
+    }
+
+    /// The decoded network, ready to run.
+    ///
+    /// # Errors
+    /// A graph that does not fit its records, or that the engine does not run.
+    pub fn into_network(self, device: &EngineDevice) -> Result<Network, TqzError> {
+        Ok(Network::from_model(&self.to_model()?, device)?)
     }
 
     /// The network with layers computed in eight bits, in the transform domain where that saves multiply–accumulates (or, with `dense`,

@@ -1,7 +1,7 @@
 //! What every runtime would do when it loads a network, done beforehand so that nothing stands between the layers: Constant nodes
 //! become stored tensors, Identity nodes go, zero padding goes into the convolution after it, a Relu after a Concat moves before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tqz_onnx::model::{GraphProto, ModelProto, NodeProto, TensorProto};
 
@@ -19,6 +19,10 @@ pub(crate) fn simplify(model: &mut ModelProto) -> Result<(), TqzError> {
     let Some(graph) = model.graph.as_mut() else {
         return Ok(());
     };
+    if model.ir_version.unwrap_or(0) < 4 {
+        only_real_inputs(graph);
+        model.ir_version = Some(4);
+    }
     store_constants(graph);
     if !has_subgraphs(graph) {
         drop_identities(graph);
@@ -28,6 +32,17 @@ pub(crate) fn simplify(model: &mut ModelProto) -> Result<(), TqzError> {
     sweep(graph);
     sort(graph);
     Ok(())
+}
+
+/// Up to IR version 3 stored tensors are listed as inputs; later that makes them mere defaults, which no runtime computes with before
+/// it runs.
+fn only_real_inputs(graph: &mut GraphProto) {
+    let stored: BTreeSet<Option<String>> = graph
+        .initializer
+        .iter()
+        .map(|tensor| tensor.name.clone())
+        .collect();
+    graph.input.retain(|port| !stored.contains(&port.name));
 }
 
 /// Version of the standard operators.
@@ -98,7 +113,7 @@ fn clamp_before_joining(graph: &mut GraphProto) {
     let mut index = 0;
     while index < graph.node.len() {
         let relu = &graph.node[index];
-        if op(relu) != "Relu" || relu.input.len() != 1 {
+        if op(relu) != "Relu" || relu.input.len() != 1 || relu.output.len() != 1 {
             index += 1;
             continue;
         }
@@ -106,7 +121,7 @@ fn clamp_before_joining(graph: &mut GraphProto) {
         let joined = graph
             .node
             .iter()
-            .find(|n| op(n) == "Concat" && n.output[0] == from);
+            .find(|n| op(n) == "Concat" && n.output == [from.as_str()]);
         let Some(mut concat) = joined.cloned() else {
             clamped.entry(from).or_insert(to);
             index += 1;
@@ -181,7 +196,7 @@ fn zero_pads(graph: &GraphProto, index: usize, opset: i64) -> Result<Option<Vec<
     let pad = &graph.node[index];
     let mode = super::graph::attribute(pad, "mode").and_then(|a| a.s.clone());
     let constant = mode.is_none_or(|mode| mode == b"constant");
-    if op(pad) != "Pad" || !constant || pad.input.is_empty() {
+    if op(pad) != "Pad" || !constant || pad.input.is_empty() || pad.output.len() != 1 {
         return Ok(None);
     }
     if opset < 11 {

@@ -190,30 +190,26 @@ impl Writer<'_> {
         };
         let quantized = quantize_rows(&subject, self.insertion.rounding);
         let axis = if layer.rows_first() { 0 } else { 1 };
-        made.input[1] = self.restored_constant(
+        let (weight, _) = self.restored_constant(
             (&layer.weight, &layer.dims, DataType::Int8),
             &quantized.levels,
             (&quantized.steps, axis),
         )?;
+        made.input[layer.weight_at] = weight;
         if layer.kind == Kind::MatMulRight {
             return Ok(());
         }
         let (levels, steps) = quantize_bias(&bias, &quantized.steps, subject.input_step);
         let wanted = format!("{}#bias", given.output[0]);
-        let name = self.restored_constant(
+        let (name, tensor) = self.restored_constant(
             (&wanted, &[bias.len()], DataType::Int32),
             &levels,
             (&steps, 0),
         )?;
-        let tensor = self
-            .tensors
-            .iter()
-            .rev()
-            .find(|t| t.data_type == Some(DataType::Int32 as i32));
         self.biases.push(BiasPlace {
             output: given.output[0].clone(),
             axis: channel_axis(layer.kind, layer.dims.len()),
-            tensor: tensor.and_then(|t| t.name.clone()).unwrap_or_default(),
+            tensor,
             steps,
         });
         made.input.truncate(2);
@@ -221,18 +217,19 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Stored integers and the node that makes floats of them with a step for each slice of an axis.
+    /// Stored integers and the node that makes floats of them with a step for each slice of an axis: the names of the floats and of
+    /// the integers.
     fn restored_constant(
         &mut self,
         (wanted, dims, kind): (&str, &[usize], DataType),
         levels: &[i32],
         (steps, axis): (&[f64], i64),
-    ) -> Result<String, TqzError> {
+    ) -> Result<(String, String), TqzError> {
         let tensor = self.integers(&format!("{wanted}#integers"), (dims, kind), levels)?;
         let single: Vec<f32> = steps.iter().map(|&s| s as f32).collect();
         let step = self.floats(&format!("{wanted}#steps"), &[steps.len()], &single)?;
         // ONNX Runtime fuses a layer only if its bias has no zero point.
-        let mut inputs = vec![tensor, step];
+        let mut inputs = vec![tensor.clone(), step];
         if kind == DataType::Int8 {
             let zeros = vec![0; steps.len()];
             let wanted = format!("{wanted}#zeros");
@@ -243,7 +240,7 @@ impl Writer<'_> {
         let mut restore = node("DequantizeLinear", &inputs, &output);
         set_int(&mut restore, "axis", axis);
         self.nodes.push(restore);
-        Ok(output)
+        Ok((output, tensor))
     }
 
     fn floats(&mut self, wanted: &str, dims: &[usize], values: &[f32]) -> Result<String, TqzError> {

@@ -183,7 +183,7 @@ impl<'a> Known<'a> {
         if keep == FloatLayers::FirstAndLast {
             ends.extend(self.first_layers());
         }
-        let of = |index: usize| layer_of.get(&self.graph.node[index].output[0]);
+        let of = |index: usize| layer_of.get(self.graph.node[index].output.first()?);
         let originals: BTreeSet<usize> = ends
             .iter()
             .filter_map(|&index| of(index).copied())
@@ -266,18 +266,20 @@ fn role(node: &NodeProto, stored: &BTreeMap<&str, &TensorProto>) -> Role {
     }
     let first = node.input.first().is_some_and(computed);
     let all = !node.input.is_empty() && node.input.iter().all(computed);
+    let single = node.output.len() == 1;
     match op(node) {
+        "Split" if first => Role::Passing,
+        _ if !single => Role::Other,
         "Relu" | "Clip" if first && node.input[1..].iter().all(|name| !computed(name)) => {
             Role::Clamp
         }
-        "MaxPool" if first && node.output.len() == 1 => Role::Passing,
+        "MaxPool" if first => Role::Passing,
         "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Slice"
         | "DepthToSpace"
             if first =>
         {
             Role::Passing
         }
-        "Split" if first => Role::Passing,
         "Add" | "Mul" if all && node.input.len() == 2 => Role::Computing,
         "Concat" if all => Role::Computing,
         "AveragePool" | "GlobalAveragePool" | "LeakyRelu" | "Sigmoid" if all => Role::Computing,

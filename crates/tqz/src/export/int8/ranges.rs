@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn an_outlier_is_clipped_for_the_sake_of_the_others() {
-        let mut values: Vec<f32> = (0..20_000).map(|i| (i % 100) as f32 / 100.0).collect();
+        let mut values: Vec<f32> = (0..400_000).map(|i| (i % 100) as f32 / 100.0).collect();
         values.push(2.0);
         let seen = seen(values);
         let (_, high) = seen.clipped(Clipping::SquaredError);
-        assert!(high < 1.9 && high > 0.9, "{high}");
+        assert!(high < 1.6 && high > 0.9, "{high}");
         assert_eq!(seen.clipped(Clipping::None), (0.0, 2.0));
         let (_, high) = seen.clipped(Clipping::Percentile(99.9));
         assert!((high - 0.99).abs() < 0.01, "{high}");
