@@ -9,6 +9,7 @@ mod layer_node;
 mod opsets;
 mod rewrite;
 mod simplify;
+mod subject;
 mod weights;
 
 use std::collections::BTreeMap;
