@@ -140,6 +140,9 @@ fn name(path: &Path) -> String {
         .into_owned()
 }
 
+/// A loaded network with its inputs.
+type Ready = (Box<dyn Runner>, Vec<ArrayD<f32>>);
+
 /// Runs all subjects in turn, again and again.
 fn measure(
     args: &Args,
@@ -147,7 +150,7 @@ fn measure(
     ((batch, threads), seed): ((usize, usize), u64),
     device: &EngineDevice,
 ) -> anyhow::Result<Vec<Row>> {
-    let mut runners: Vec<(Box<dyn Runner>, Vec<ArrayD<f32>>)> = Vec::new();
+    let mut runners: Vec<Ready> = Vec::new();
     for subject in subjects {
         let told = || format!("{} ({})", subject.network, subject.form);
         let inputs =

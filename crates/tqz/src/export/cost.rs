@@ -69,7 +69,7 @@ impl Costs {
 
 impl CompressedModel {
     /// What the network costs to run, dense and in the transform domain. `input` is the shape of one input; absent: the graph's own,
-    /// with a batch of 1 and [64](FREE_EXTENT) for every other free extent.
+    /// with a batch of 1 and 64 for every other free extent.
     ///
     /// # Errors
     /// A network that does not run on such an input.
