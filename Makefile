@@ -1,8 +1,10 @@
 # What developers and .ci/run call; each target is one line of the README's or CONTRIBUTING's promises.
 SHARED ?= ../shared
 PYTHON ?= python3
+# Apart from the rest: the same program with fewer features.
+DECODER = $(or $(CARGO_TARGET_DIR),target)/decoder
 
-.PHONY: check fmt lint test doc shared light end-to-end bench
+.PHONY: check fmt lint test doc shared light end-to-end bench golden golden-check decoder
 
 check: fmt lint test doc
 
@@ -28,8 +30,23 @@ light:
 	    cargo test --release --workspace --test networks light -- --ignored
 
 # A real network through the whole program, its score checked with an independent scorer.
-end-to-end:
-	SHARED=$(abspath $(SHARED)) PYTHON=$(PYTHON) tools/end_to_end.sh
+end-to-end: decoder
+	DECODER=$(DECODER)/release/tqz SHARED=$(abspath $(SHARED)) PYTHON=$(PYTHON) tools/end_to_end.sh
+
+GOLDENS = crates/format/tests/goldens
+
+# The small files that hold the format still, and what an independent decoder reads in them. Only for a new version of the
+# format, or for goldens added.
+golden:
+	cargo run --release -p tqz-format --example make_goldens -- $(GOLDENS)
+	for file in $(GOLDENS)/*.tqz; do $(PYTHON) tools/decode_tqz.py $$file > $${file%.tqz}.txt || exit 1; done
+
+# The program without the encoder: decompress and inspect.
+decoder:
+	cargo build --release -p tqz-cli --no-default-features --target-dir $(DECODER)
+
+golden-check:
+	$(PYTHON) tools/check_decoder.py $(GOLDENS)
 
 bench:
 	cargo bench --workspace

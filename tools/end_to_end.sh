@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Real networks through the whole program. ResNet-20 at 4 bits/weight is scored by tqz and independently with ONNX Runtime; every
 # other network is compressed once, and every exported file is loaded and run in ONNX Runtime beside its original.
-# Usage: SHARED=PATH PYTHON=python3 tools/end_to_end.sh
+# Usage: SHARED=PATH PYTHON=python3 [DECODER=PROGRAM] tools/end_to_end.sh; DECODER is the program built without the encoder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${SHARED:?folder with models, data and tools}" "${PYTHON:=python3}"
@@ -23,6 +23,13 @@ for threads in 1 2; do
 done
 cmp "$work/1.tqz" "$work/2.tqz"
 "$tqz" decompress "$work/2.tqz" -o "$work/exported/resnet20-cifar10.onnx" --json > /dev/null
+"$PYTHON" tools/check_decoder.py "$work/2.tqz" "$work/exported/resnet20-cifar10.onnx"
+if [ -n "${DECODER:-}" ]; then
+    "$DECODER" inspect "$work/2.tqz" --json > /dev/null
+    "$DECODER" decompress "$work/2.tqz" -o "$work/decoder.onnx" --json > /dev/null
+    cmp "$work/decoder.onnx" "$work/exported/resnet20-cifar10.onnx"
+    echo "the program without the encoder decompresses to the same bytes"
+fi
 "$tqz" eval "$work/2.tqz" --data $cards/cifar10-test.toml --source "$SHARED/data/cifar10-jpeg/test.npz" \
     --ref "$resnet" --json > "$work/eval.json"
 "$PYTHON" "$SHARED/tools/score.py" "$work/exported/resnet20-cifar10.onnx" cifar --ref "$resnet" --data "$SHARED/data" \

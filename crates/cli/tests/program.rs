@@ -428,3 +428,71 @@ fn eight_bits_without_images_are_wrong_usage() {
     let export = ["export", "d.tqz", "--form", "int8", "-o", "d.onnx"];
     assert_eq!(tqz(folder.path(), &export).status.code(), Some(2));
 }
+
+#[test]
+fn a_bound_on_loss_is_met_on_images_kept_back() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
+    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
+    let asked = |bound: [&str; 2]| {
+        let set = ["--calib", calib, "--images", "200", "--preset", "fast"];
+        let mut args = vec!["compress", model, "-o", "b.tqz", "--force", "--json"];
+        args.extend(set);
+        args.extend(bound);
+        tqz(here, &args)
+    };
+    let agreed = json(&asked(["--min-agreement", "90"]));
+    let loss = &agreed["report"]["judged"]["loss"];
+    assert!(loss.as_f64().is_some_and(|loss| loss <= 10.0), "{loss}");
+    let said = agreed["judged"].as_str().expect("said in words");
+    assert!(said.contains("on 40 calibration images"), "{said}");
+    let dropped = json(&asked(["--max-drop", "5"]));
+    let loss = &dropped["report"]["judged"]["loss"];
+    assert!(loss.as_f64().is_some_and(|loss| loss <= 5.0), "{loss}");
+    assert_eq!(asked(["--min-agreement", "100"]).status.code(), Some(2));
+    assert_eq!(asked(["--max-drop", "0"]).status.code(), Some(2));
+}
+
+/// Rows of a CSV file, without the column of seconds, which no two runs share.
+fn rows(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).expect("a table");
+    let without_last = |line: &str| line.rsplit_once(',').map(|(row, _)| row.to_owned());
+    text.lines().filter_map(without_last).collect()
+}
+
+#[test]
+fn a_sweep_that_was_cut_off_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let path = |name: &str| assets(name).display().to_string().replace('\\', "/");
+    let spec = format!(
+        "title = \"small\"\nbits = [4.0, 2.0]\npresets = [\"fast\", \"paper\"]\ntransforms = [\"elt\"]\nlayer_images = 8\n\
+         gains = true\n[[network]]\nname = \"demo\"\nmodel = \"{}\"\ncalib = {{ card = \"{}\", images = 64 }}\n\
+         test = {{ card = \"{}\", images = 50 }}\n",
+        path("demo.onnx"),
+        path("demo-calib.toml"),
+        path("demo-test.toml")
+    );
+    std::fs::write(here.join("sweep.toml"), spec).expect("written");
+    let sweep = || json(&tqz(here, &["sweep", "sweep.toml", "-o", "out", "--json"]));
+    assert_eq!(sweep()["points"].as_array().map(Vec::len), Some(4));
+    let [raw, layers, gains] =
+        ["raw.csv", "layers.csv", "gains.csv"].map(|n| here.join("out").join(n));
+    let [points, measured, gained] = [rows(&raw), rows(&layers), rows(&gains)];
+    assert_eq!(points.len(), 5);
+    assert_eq!((measured.len() - 1) % 4, 0, "every point has all layers");
+    assert!(gained.len() > 8);
+    let page = std::fs::read_to_string(here.join("out/index.html")).expect("a page");
+    assert_eq!(page.matches("<svg").count(), 4);
+
+    // The last point is lost while its layers are there already.
+    let text = std::fs::read_to_string(&raw).expect("a table");
+    let cut: Vec<&str> = text.lines().take(4).collect();
+    std::fs::write(&raw, cut.join("\n") + "\n").expect("cut");
+    sweep();
+    assert_eq!(
+        [rows(&raw), rows(&layers), rows(&gains)],
+        [points, measured, gained]
+    );
+}

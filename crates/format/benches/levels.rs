@@ -1,8 +1,10 @@
-//! Million weights a second: coding levels at four rates, and putting layers together beside the plain
-//! definition. Compare within one run: absolute numbers depend on the machine and its load.
+//! Million weights a second: coding levels at four rates, a network's layers on one thread and on several, and putting
+//! layers together beside the plain definition. Compare within one run: absolute numbers depend on the machine and its load.
+#![allow(clippy::print_stderr)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tqz_format::dequantize::step;
 use tqz_format::{
     Block, BlockCoding, Counter, DecodeLimits, LayerRecord, Layout, LevelMatrix, LevelModel,
@@ -105,6 +107,118 @@ fn levels(criterion: &mut Criterion) {
     }
 }
 
+/// Layers of a wide network at 2 bits/weight, of the sizes and rates that ResNet-18's have there, an eighth as large: how
+/// many, output and input channels, deviation in steps.
+const STAGES: [(usize, usize, usize, f64); 4] = [
+    (1, 64, 32, 26.0),
+    (2, 128, 28, 21.0),
+    (4, 256, 28, 3.1),
+    (8, 512, 28, 0.47),
+];
+
+/// Levels as trained weights leave them: channels of different sizes, Laplacian within, neighbours in a kernel alike.
+fn network() -> Vec<LayerRecord> {
+    let mut records = Vec::new();
+    for (count, rows, channels, deviation) in STAGES {
+        for index in 0..count {
+            let spec = MatrixSpec {
+                rows,
+                cols: channels * 9,
+                period: 9,
+            };
+            let seed = (1000 * rows + index) as u64;
+            let [a, b] = [1, 2].map(|k| normal(rows * spec.cols, 1.0, seed + k));
+            let [common, sizes, of_rows] = [(3, rows * channels), (4, rows * channels), (5, rows)]
+                .map(|(k, count)| normal(count, 1.0, seed + k));
+            let levels: Vec<i32> = (0..rows * spec.cols)
+                .map(|i| {
+                    // A normal number times the length of another two is Laplacian.
+                    let kernel = i / 9;
+                    let size = (0.4 * of_rows[i / spec.cols]).exp()
+                        * (0.5 + b[i].hypot(sizes[kernel]))
+                        / 2.0;
+                    ((0.9 * a[i] + 0.45 * common[kernel]) * size * deviation).round() as i32
+                })
+                .collect();
+            let weights = LevelMatrix::from_row_major(spec, StepScale::uniform(-400), &levels);
+            let weights = weights.expect("levels are in range");
+            records.push(layer(spec, BlockCoding::Identity { weights }));
+        }
+    }
+    records
+}
+
+/// Decodes all layers on so many threads; each takes the next one.
+fn decode_all(layers: &[Vec<u8>], threads: usize) -> usize {
+    let limits = DecodeLimits::default();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = 0;
+        while let Some(bytes) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done += black_box(LayerRecord::decode(bytes, &limits)).map_or(0, |layer| layer.dims[0]);
+        }
+        done
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        others
+            .into_iter()
+            .fold(own, |sum, other| sum + other.join().unwrap_or(0))
+    })
+}
+
+fn networks(criterion: &mut Criterion) {
+    let records = network();
+    let weights: u64 = records.iter().map(LayerRecord::elements).sum();
+    let encode = |layer: &LayerRecord| layer.encode().expect("the record is valid");
+    let mut layers: Vec<Vec<u8>> = records.iter().map(encode).collect();
+    let bits: usize = layers.iter().map(|bytes| 8 * bytes.len()).sum();
+    eprintln!("network: {:.3} bits/weight", bits as f64 / weights as f64);
+    let report = |what: &str, work: &dyn Fn()| {
+        let held = allocation_counter::measure(work).bytes_max;
+        eprintln!(
+            "network: {:.2} bytes/weight held at most while {what}",
+            held as f64 / weights as f64
+        );
+    };
+    report("decoding", &|| {
+        let limits = DecodeLimits::default();
+        let all: Vec<_> = layers
+            .iter()
+            .map(|bytes| LayerRecord::decode(bytes, &limits))
+            .collect();
+        black_box(all);
+    });
+    report("encoding", &|| {
+        black_box(records.iter().map(encode).collect::<Vec<_>>());
+    });
+    let mut group = criterion.benchmark_group("network");
+    group
+        .throughput(Throughput::Elements(weights))
+        .sample_size(10);
+    group.bench_function("encode", |b| {
+        b.iter(|| {
+            records
+                .iter()
+                .map(|record| encode(record).len())
+                .sum::<usize>()
+        });
+    });
+    // The largest first, so that no thread is left with one at the end.
+    layers.sort_by_key(|bytes| std::cmp::Reverse(bytes.len()));
+    let most = std::thread::available_parallelism().map_or(1, usize::from);
+    for threads in (0..).map(|i| 1 << i).take_while(|&threads| threads <= most) {
+        group.bench_function(
+            BenchmarkId::new("decode", format!("{threads}threads")),
+            |b| {
+                b.iter(|| decode_all(&layers, threads));
+            },
+        );
+    }
+    group.finish();
+}
+
 /// W = S·T by its definition, element by element.
 fn plain_synthesis(t: &LevelMatrix, s: &LevelMatrix) -> Vec<f32> {
     let (inner, cols) = (t.spec().rows, t.spec().cols);
@@ -177,5 +291,5 @@ fn synthesis(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, levels, synthesis);
+criterion_group!(benches, levels, networks, synthesis);
 criterion_main!(benches);

@@ -121,13 +121,17 @@ impl MatrixCoder {
         };
         for j in 0..spec.cols {
             model.begin_column(j);
-            for r in 0..spec.rows {
-                let level = given.map_or(0, |m| m.levels[j * spec.rows + r]);
-                let context = model.context(r);
-                let level = model.code(io, &context, level);
-                if IO::DECODES {
-                    check_level(level)?;
-                    levels.push(level);
+            let start = j * spec.rows;
+            if IO::DECODES {
+                levels.resize(start + spec.rows, 0);
+                model.decode_column(io, &mut levels[start..]);
+                levels[start..]
+                    .iter()
+                    .try_for_each(|&level| check_level(level))?;
+            } else if let Some(given) = given {
+                for (r, &level) in given.levels[start..start + spec.rows].iter().enumerate() {
+                    let context = model.context(r);
+                    model.code(io, &context, level);
                 }
             }
             io.check(WHAT)?;

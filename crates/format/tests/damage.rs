@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::seeded;
+use common::{seal, seeded};
 use proptest::prelude::*;
 use tqz_format::{
     Block, BlockCoding, DecodeLimits, Directory, FormatError, LayerRecord, Layout, LevelMatrix,
-    MatrixSpec, Meta, RawTensor, SIGNATURE, ScaleVector, SectionKind, StepScale, TqzFile, Vector,
+    MatrixSpec, Meta, RawTensor, ScaleVector, SectionKind, StepScale, TqzFile, Vector,
 };
 
 fn small_limits() -> DecodeLimits {
@@ -122,32 +122,6 @@ fn exercise(bytes: &[u8]) -> Result<TqzFile, FormatError> {
     // What was read can be written again.
     file.encode()?;
     Ok(file)
-}
-
-fn varint(bytes: &mut Vec<u8>, mut value: usize) {
-    while value >= 128 {
-        bytes.push(value as u8 | 128);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-/// A file of these sections with right checksums.
-fn seal(sections: &[(SectionKind, &[u8])]) -> Vec<u8> {
-    let mut bytes = SIGNATURE.to_vec();
-    bytes.extend_from_slice(&[1, 0]);
-    varint(&mut bytes, sections.len());
-    for (kind, section) in sections {
-        bytes.push(*kind as u8 + 1);
-        varint(&mut bytes, section.len());
-        bytes.extend_from_slice(&crc32fast::hash(section).to_le_bytes());
-    }
-    let crc = crc32fast::hash(&bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    sections
-        .iter()
-        .for_each(|(_, section)| bytes.extend_from_slice(section));
-    bytes
 }
 
 #[test]

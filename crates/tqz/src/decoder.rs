@@ -7,11 +7,10 @@ use tqz_format::{DecodeLimits, Directory, TqzFile};
 use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::visit;
 
-use crate::encoder::bits_per_weight;
 use crate::error::TqzError;
-use crate::inspect::{layer_reports, shares};
+use crate::inspect::{record_reports, shares};
 use crate::progress::{Progress, Silent};
-use crate::report::{LayerReport, Share};
+use crate::report::{LayerReport, Share, bits_per_weight};
 
 /// A decoded `.tqz` file.
 #[derive(Debug, Clone)]
@@ -102,7 +101,7 @@ impl CompressedModel {
     pub fn inspect(&self) -> Result<Inspection, TqzError> {
         let model = tqz_onnx::decode_model(&self.file.graph)?;
         let sizes = self.file.section_sizes()?;
-        let mut layers = layer_reports(&self.file, &sizes, &[]);
+        let mut layers = record_reports(&self.file, &sizes);
         let users = users(&model);
         visit::tensors(&model, |site, tensor| {
             let records = self.file.layers.iter().zip(&mut layers);

@@ -1,7 +1,8 @@
 //! What can go wrong in the encoder and decoder, said in the user's words: which layer or file, what, and what to do.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+#[cfg(feature = "encoder")]
 use tqz_engine::EngineError;
 use tqz_format::FormatError;
 use tqz_onnx::OnnxError;
@@ -13,6 +14,7 @@ pub enum TqzError {
     #[error(transparent)]
     Onnx(#[from] OnnxError),
     /// The network cannot be run.
+    #[cfg(feature = "encoder")]
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The `.tqz` file cannot be decoded or encoded.
@@ -47,9 +49,10 @@ pub enum TqzError {
     },
 }
 
+#[cfg(feature = "encoder")]
 impl TqzError {
     /// The same error with the name of the file it is about.
-    pub(crate) fn in_file(self, path: &Path) -> Self {
+    pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
         Self::InFile {
             path: path.to_path_buf(),
             source: Box::new(self),

@@ -51,6 +51,16 @@ impl<'a> Yardstick<'a> {
         self.kind
     }
 
+    /// A distance that begins to show: a hundredth of a nat, or a thousandth of the outputs' energy.
+    pub(crate) fn noticeable(&self) -> f64 {
+        if self.kind != OutputKind::Values {
+            return 0.01;
+        }
+        let outputs = || self.batches.iter().flat_map(|(_, output)| rows(output));
+        let energy = outputs().map(|o| o.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>());
+        (0.001 * energy.sum::<f64>() / outputs().count().max(1) as f64).max(1e-12)
+    }
+
     /// Runs another network on the same images: its distance from the original in nats, or as squared error summed over an
     /// image; mean over the images.
     ///

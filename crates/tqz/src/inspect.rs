@@ -2,25 +2,37 @@
 
 use tqz_format::{BlockCoding, LayerRecord, LevelMatrix, SizeReport, TqzFile, count_layer};
 
-use crate::encoder::bits_per_weight;
+#[cfg(feature = "encoder")]
 use crate::layout::WeightLayer;
-use crate::report::{LayerReport, Share};
+use crate::report::{LayerReport, Share, bits_per_weight};
 
-/// One report per layer record; names come from the network's layers where they are known.
+/// One report per layer record, without names.
+pub(crate) fn record_reports(file: &TqzFile, sizes: &SizeReport) -> Vec<LayerReport> {
+    reports(file, sizes, nameless_report)
+}
+
+/// The same with the names that the network's layers give.
+#[cfg(feature = "encoder")]
 pub(crate) fn layer_reports(
     file: &TqzFile,
     sizes: &SizeReport,
     layers: &[WeightLayer],
 ) -> Vec<LayerReport> {
-    file.layers
-        .iter()
-        .zip(&sizes.layers)
+    reports(file, sizes, |record| {
+        let layer = layers.iter().find(|l| l.site == record.site as usize);
+        layer.map_or_else(|| nameless_report(record), plain_report)
+    })
+}
+
+fn reports(
+    file: &TqzFile,
+    sizes: &SizeReport,
+    begin: impl Fn(&LayerRecord) -> LayerReport,
+) -> Vec<LayerReport> {
+    let records = file.layers.iter().zip(&sizes.layers);
+    records
         .map(|(record, size)| {
-            let layer = layers.iter().find(|l| l.site == record.site as usize);
-            let mut report = match layer {
-                Some(layer) => plain_report(layer),
-                None => nameless_report(record),
-            };
+            let mut report = begin(record);
             describe(record, size.bytes as u64, &mut report);
             report
         })
@@ -28,6 +40,7 @@ pub(crate) fn layer_reports(
 }
 
 /// A layer that is not compressed yet.
+#[cfg(feature = "encoder")]
 pub(crate) fn plain_report(layer: &WeightLayer) -> LayerReport {
     LayerReport {
         name: layer.name.clone(),

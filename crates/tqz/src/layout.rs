@@ -1,6 +1,6 @@
 //! Weight tensors ⇄ matrices: which axis is an output channel, which are inputs, and how groups split the rows.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayD};
 use tqz_engine::{Layer, LayerOp, Side};
 use tqz_format::{LayerRecord, Layout};
 
@@ -108,6 +108,17 @@ impl WeightLayer {
         Array2::from_shape_fn((self.rows, self.cols), |(r, c)| values[self.element(r, c)])
     }
 
+    /// Matrix → tensor.
+    pub(crate) fn to_tensor(&self, matrix: &Array2<f32>) -> ArrayD<f32> {
+        let mut values = ArrayD::zeros(self.dims.clone());
+        if let Some(cells) = values.as_slice_mut() {
+            for ((r, c), &value) in matrix.indexed_iter() {
+                cells[self.element(r, c)] = value;
+            }
+        }
+        values
+    }
+
     /// Index of the tensor's element at row r, column c of the matrix.
     fn element(&self, r: usize, c: usize) -> usize {
         match self.layout {
@@ -155,6 +166,8 @@ mod tests {
         };
         let values: Vec<f32> = (0..24).map(|v| v as f32).collect();
         let matrix = layer.to_matrix(&values);
+        let back = layer.to_tensor(&matrix);
+        assert_eq!(back.as_slice(), Some(&values[..]));
         for input in 0..4 {
             for output in 0..3 {
                 for position in 0..2 {

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
+#[cfg(feature = "encoder")]
+use crate::judge::Judged;
+
 /// Outcome of one compression.
+#[cfg(feature = "encoder")]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Size of the file.
@@ -21,6 +25,9 @@ pub struct Report {
     /// absent where the network was not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_distortion: Option<f64>,
+    /// What the judge said, where a bound on loss was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
     /// Encodings tried to reach the target.
     pub trials: u32,
     /// Per layer, in the order of the graph.
@@ -69,4 +76,13 @@ pub struct Share {
     pub part: String,
     /// Its bytes.
     pub bytes: u64,
+}
+
+/// 8 · bytes / weights; 0 for a network without weights.
+pub(crate) fn bits_per_weight(bytes: u64, weights: u64) -> f64 {
+    if weights == 0 {
+        0.0
+    } else {
+        8.0 * bytes as f64 / weights as f64
+    }
 }

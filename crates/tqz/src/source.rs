@@ -11,13 +11,12 @@ use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::visit;
 
 use crate::calibrate::{Calibration, CalibrationSpec};
-use crate::encoder::bits_per_weight;
 use crate::error::TqzError;
 use crate::fold::fold_weights;
 use crate::inspect::plain_report;
 use crate::layout::WeightLayer;
 use crate::repair::{Knob, knobs};
-use crate::report::LayerReport;
+use crate::report::{LayerReport, bits_per_weight};
 use crate::side::{Role, canonical_batch_norms, code_side_values, roles, uses};
 
 /// Tensors of at least this many bytes that are kept as they are get a section of their own; smaller ones stay in the graph.

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tqz::{
-    Axis, CompressedModel, Damping, Effort, EncoderConfig, Images, PaperSpec, Progress,
-    QuantizerSpec, RateTarget, Report, Source, Statistics, StepBy, TransformSpec,
+    CompressedModel, Damping, Effort, EncoderConfig, Images, PaperCurves, PaperSpec, Progress,
+    QuantizerSpec, RateTarget, Report, Source, Statistics, TqzError,
 };
 use tqz_data::DataSet;
 
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate_without, load_images, read_statistics};
+use crate::commands::curves::CurveFile;
+use crate::commands::judge::{Bound, HeldBack};
+use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
 use crate::data::{DataArgs, open};
 use crate::output::{Console, check_free, thousands, usage, write_file};
 use crate::progress::Bars;
@@ -56,6 +58,10 @@ pub(crate) struct Args {
     /// Multiply–accumulates in the transform domain, at most, as a part of the original's (0.5: half)
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     macs: Option<f64>,
+    /// Paper's quantizer: distortion by running the network for each block (slow); points are kept in FILE, and those there are
+    /// not measured again
+    #[arg(long, value_name = "FILE", requires = "calib")]
+    measured_curves: Option<PathBuf>,
     /// Weight of a bit against squared error (0: plain rounding)
     #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
     lambda: f64,
@@ -66,7 +72,7 @@ pub(crate) struct Args {
     from: DataArgs,
 }
 
-/// How small: one of the three.
+/// How small, or how good: one of them.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct TargetArgs {
@@ -79,47 +85,47 @@ pub(crate) struct TargetArgs {
     /// Step constant c: every coefficient gets step² · sensitivity = c²
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     step: Option<f64>,
+    /// The smallest file that loses at most so many points of top-1, or dB, on calibration images kept back
+    #[arg(
+        long,
+        value_name = "POINTS",
+        requires = "calib",
+        allow_negative_numbers = true
+    )]
+    max_drop: Option<f64>,
+    /// The smallest file with the original's first class for at least so many per cent of the calibration images kept back
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        requires = "calib",
+        allow_negative_numbers = true
+    )]
+    min_agreement: Option<f64>,
 }
 
 impl TargetArgs {
-    fn target(self) -> anyhow::Result<RateTarget> {
-        Ok(match (self.bits, self.size, self.step) {
+    /// The size asked for; a step that is not looked at where a bound is.
+    fn target(self) -> RateTarget {
+        match (self.bits, self.size, self.step) {
             (Some(bits), _, _) => RateTarget::BitsPerWeight(bits),
             (_, Some(bytes), _) => RateTarget::Bytes(bytes),
-            (_, _, Some(step)) => RateTarget::Step(step),
-            _ => bail!("one of --bits, --size and --step is needed"),
-        })
-    }
-}
-
-/// How much work goes into accuracy.
-#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Preset {
-    /// One pass; images are used for statistics alone
-    Fast,
-    /// Measures, matches and tunes for a minute or a few
-    Balanced,
-    /// The same with several times the work
-    Best,
-    /// The method as published: one bit-depth and step a block, no entropy coding
-    Paper,
-}
-
-impl Preset {
-    /// The paper's quantizer, if that is asked for.
-    pub(crate) fn paper(self, spec: PaperSpec) -> Option<PaperSpec> {
-        matches!(self, Self::Paper).then_some(spec)
-    }
-}
-
-impl From<Preset> for Effort {
-    fn from(preset: Preset) -> Self {
-        match preset {
-            Preset::Fast | Preset::Paper => Self::Fast,
-            Preset::Balanced => Self::Balanced,
-            Preset::Best => Self::Best,
+            (_, _, step) => RateTarget::Step(step.unwrap_or(1.0)),
         }
+    }
+
+    /// The bound on loss, if that is asked for.
+    fn bound(self) -> anyhow::Result<Option<Bound>> {
+        let legal = |what: &str, value: f64, most: f64| {
+            let fits = value > 0.0 && value < most;
+            let message = format!("{what} is {value}; it must lie between 0 and {most}");
+            fits.then_some(value)
+                .ok_or_else(|| usage(TqzError::Request(message)))
+        };
+        Ok(match (self.max_drop, self.min_agreement) {
+            (Some(drop), _) => Some(Bound::Drop(legal("--max-drop", drop, 100.0)?)),
+            (_, Some(least)) => Some(Bound::Agreement(legal("--min-agreement", least, 100.0)?)),
+            _ => None,
+        })
     }
 }
 
@@ -128,81 +134,6 @@ fn parse_damping(text: &str) -> Result<Damping, String> {
     match numbers[..] {
         [input, output] => Ok(Damping { input, output }),
         _ => Err("two numbers are needed, as in 0.01,0.05".to_owned()),
-    }
-}
-
-/// Bases by name.
-#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum TransformName {
-    /// The encoder's choice; with the paper's quantizer: elt
-    Auto,
-    /// The weights themselves
-    Identity,
-    /// Karhunen–Loève Transform
-    Klt,
-    /// End-to-end Learned Transform
-    Elt,
-    /// Cosine transform of the first kind inside kernels
-    Dct1,
-    /// Cosine transform of the second kind inside kernels
-    Dct2,
-}
-
-/// What is mixed, by name.
-#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum AxisName {
-    /// Output channels
-    Column,
-    /// Input channels
-    Row,
-    /// Positions inside a kernel
-    Kernel,
-    /// Output and input channels
-    Both,
-}
-
-impl From<AxisName> for Axis {
-    fn from(name: AxisName) -> Self {
-        match name {
-            AxisName::Column => Self::Column,
-            AxisName::Row => Self::Row,
-            AxisName::Kernel => Self::Kernel,
-            AxisName::Both => Self::Both,
-        }
-    }
-}
-
-/// Which error steps are chosen by, by name.
-#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StepByName {
-    /// Of the network's output
-    Output,
-    /// Of the weights
-    Weights,
-}
-
-impl From<StepByName> for StepBy {
-    fn from(name: StepByName) -> Self {
-        match name {
-            StepByName::Output => Self::Output,
-            StepByName::Weights => Self::Weights,
-        }
-    }
-}
-
-impl From<TransformName> for TransformSpec {
-    fn from(name: TransformName) -> Self {
-        match name {
-            TransformName::Auto => Self::Auto,
-            TransformName::Identity => Self::Identity,
-            TransformName::Klt => Self::Klt,
-            TransformName::Elt => Self::Elt,
-            TransformName::Dct1 => Self::Dct1,
-            TransformName::Dct2 => Self::Dct2,
-        }
     }
 }
 
@@ -218,7 +149,58 @@ struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     macs_percent: Option<f64>,
     seconds: f64,
+    /// What was asked for as a bound on loss, and what was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged: Option<String>,
     report: Report,
+}
+
+/// What the images given say.
+struct Evidence {
+    data: Option<DataSet>,
+    /// Where they are needed beyond statistics.
+    images: Option<Images>,
+    statistics: Statistics,
+}
+
+impl Evidence {
+    fn new(
+        args: &Args,
+        (source, data): (&Source, Option<DataSet>),
+        config: &EncoderConfig,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Self> {
+        let measured = args.measured_curves.is_some();
+        let judged = config.effort != Effort::Fast || args.target.bound()?.is_some();
+        let images = match &data {
+            Some(data) if judged || measured => Some(load_images(data, progress)?),
+            _ => None,
+        };
+        let kept_back = images.as_ref().filter(|_| judged);
+        let given = (data.as_ref(), kept_back);
+        let statistics = statistics(args, source, given, progress, config.seed)?;
+        Ok(Self {
+            data,
+            images,
+            statistics,
+        })
+    }
+
+    /// Who judges, if a bound on loss is asked for.
+    fn judge(
+        &self,
+        args: &Args,
+        source: &Source,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Option<HeldBack>> {
+        match (args.target.bound()?, &self.data, &self.images) {
+            (Some(bound), Some(data), Some(images)) => {
+                let judge = HeldBack::new(bound, source.network(), (data, images), progress);
+                Ok(Some(judge?))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
@@ -228,32 +210,33 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .clone()
         .unwrap_or_else(|| args.model.with_extension("tqz"));
     check_free(&output, common.force)?;
-    let config = config(args, common.seed)?;
+    let config = config(args, common.seed);
     config.check().map_err(usage)?;
+    if args.measured_curves.is_some() && (config.paper.is_none() || args.target.bound()?.is_some())
+    {
+        return Err(usage(TqzError::Request(
+            "--measured-curves goes with --preset paper and a size".to_owned(),
+        )));
+    }
     let device = super::device(common)?;
     let source = Source::read(&args.model, &device)?;
     let bars = Bars::new(console);
-    let data = match &args.calib {
-        Some(card) => Some(open(card, &args.from, common.seed)?),
-        None => None,
-    };
-    let images = match &data {
-        Some(data) if config.effort != Effort::Fast => Some(load_images(data, &bars)?),
-        _ => None,
-    };
-    let given = (data.as_ref(), images.as_ref());
-    let statistics = statistics(args, &source, given, &bars, common.seed)?;
-    if args.stats.is_some() && statistics.images() < statistics.total {
+    let data = args.calib.as_ref();
+    let data = data.map(|card| open(card, &args.from, common.seed));
+    let evidence = Evidence::new(args, (&source, data.transpose()?), &config, &bars)?;
+    if args.stats.is_some() && evidence.statistics.images() < evidence.statistics.total {
         console.note(
             0,
             &format!(
                 "warning: the statistics cover {} of the {} images of their set; merge the other shards",
-                statistics.images(),
-                statistics.total
+                evidence.statistics.images(),
+                evidence.statistics.total
             ),
         );
     }
-    let (bytes, report) = tqz::compress(&source, &statistics, images.as_ref(), &config, &bars)
+    let judge = evidence.judge(args, &source, &bars)?;
+    let given = (&source, &evidence);
+    let (bytes, report) = encode(args, given, (&config, judge.as_ref()), &bars)
         .with_context(|| args.model.display().to_string())?;
     write_file(&output, &bytes, common.force)?;
     for warning in &report.warnings {
@@ -265,12 +248,42 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         weights: report.weights,
         bits_per_weight: report.bits_per_weight,
         original_bytes: std::fs::metadata(&args.model)?.len(),
-        calibration_images: statistics.images(),
+        calibration_images: evidence.statistics.images(),
         macs_percent: args.macs.map(|_| macs_percent(&bytes)).transpose()?,
         seconds: start.elapsed().as_secs_f64(),
+        judged: judge.as_ref().and_then(|judge| {
+            let found = report.judged?;
+            Some(format!(
+                "{} on {} calibration images kept back",
+                judge.described(found.loss),
+                judge.images()
+            ))
+        }),
         report,
     };
     console.result(&outcome, || text(&outcome))
+}
+
+/// The file, by whichever way is asked for.
+fn encode(
+    args: &Args,
+    (source, evidence): (&Source, &Evidence),
+    (config, judge): (&EncoderConfig, Option<&HeldBack>),
+    progress: &dyn Progress,
+) -> anyhow::Result<(Vec<u8>, Report)> {
+    let statistics = &evidence.statistics;
+    Ok(match (&args.measured_curves, judge, &evidence.images) {
+        (Some(path), _, Some(images)) => {
+            let mut curves = PaperCurves::new(source, statistics, config, progress)?;
+            let mut file = CurveFile::open(path, &curves.fingerprint(images))?;
+            curves.measure(source, images, &mut file, progress)?;
+            curves.compress(source, config.target)?
+        }
+        (_, Some(judge), Some(images)) => {
+            tqz::compress_within(source, statistics, images, (config, judge), progress)?
+        }
+        (_, _, images) => tqz::compress(source, statistics, images.as_ref(), config, progress)?,
+    })
 }
 
 /// Statistics from a file, or from images without those that are to judge.
@@ -302,9 +315,9 @@ fn statistics(
     })
 }
 
-fn config(args: &Args, seed: u64) -> anyhow::Result<EncoderConfig> {
-    Ok(EncoderConfig {
-        target: args.target.target()?,
+fn config(args: &Args, seed: u64) -> EncoderConfig {
+    EncoderConfig {
+        target: args.target.target(),
         transform: args.transform.into(),
         axis: args.axis.into(),
         paper: args.preset.paper(PaperSpec {
@@ -319,7 +332,7 @@ fn config(args: &Args, seed: u64) -> anyhow::Result<EncoderConfig> {
         damping: args.damping,
         effort: args.preset.into(),
         seed,
-    })
+    }
 }
 
 /// Multiply–accumulates of a file's network in the transform domain, in per cent of the dense one's.
@@ -329,7 +342,8 @@ fn macs_percent(bytes: &[u8]) -> anyhow::Result<f64> {
 }
 
 fn text(outcome: &Outcome) -> String {
-    let text = format!(
+    let judged = outcome.judged.iter().map(|judged| format!("\n{judged}"));
+    let size = format!(
         "{}\n{}\n{}: {} bytes, {:.3} bits/weight, {:.1} times smaller than the original; {:.1} s",
         super::layer_table(&outcome.report.layers),
         super::share_table(&outcome.report.shares),
@@ -339,10 +353,8 @@ fn text(outcome: &Outcome) -> String {
         outcome.original_bytes as f64 / outcome.file_bytes.max(1) as f64,
         outcome.seconds
     );
-    match outcome.macs_percent {
-        Some(percent) => format!(
-            "{text}\nmultiply–accumulates in the transform domain: {percent:.1} % of the original's"
-        ),
-        None => text,
-    }
+    let macs = outcome.macs_percent.map(|percent| {
+        format!("\nmultiply–accumulates in the transform domain: {percent:.1} % of the original's")
+    });
+    size + &macs.unwrap_or_default() + &judged.collect::<String>()
 }

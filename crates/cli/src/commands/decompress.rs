@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::Common;
+#[cfg(feature = "encoder")]
 use crate::commands::export::{FormName, Int8Args, exported};
 use crate::output::{Console, check_free, thousands};
 use crate::progress::Bars;
@@ -20,9 +21,11 @@ pub(crate) struct Args {
     /// Network to write
     #[arg(short, long, value_name = "M.onnx")]
     output: PathBuf,
+    #[cfg(feature = "encoder")]
     /// What the network is for; as `tqz export` has it
     #[arg(long, value_enum, default_value_t = FormName::Dense)]
     form: FormName,
+    #[cfg(feature = "encoder")]
     #[command(flatten)]
     int8: Int8Args,
 }
@@ -38,11 +41,16 @@ struct Outcome {
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     check_free(&args.output, common.force)?;
     let start = Instant::now();
+    #[cfg(feature = "encoder")]
     args.int8.check(args.form)?;
     let bars = Bars::new(console);
     let compressed = super::read_compressed(&args.file, &bars)?;
-    let (model, _) = exported(&compressed, (args.form, &args.int8), common.seed, &bars)
-        .with_context(|| args.file.display().to_string())?;
+    #[cfg(feature = "encoder")]
+    let model =
+        exported(&compressed, (args.form, &args.int8), common.seed, &bars).map(|(model, _)| model);
+    #[cfg(not(feature = "encoder"))]
+    let model = compressed.to_model();
+    let model = model.with_context(|| args.file.display().to_string())?;
     tqz_onnx::write_model(&args.output, &model)?;
     let outcome = Outcome {
         output: args.output.display().to_string(),

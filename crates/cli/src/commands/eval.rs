@@ -16,7 +16,7 @@ use crate::output::{Console, table};
 use crate::progress::Bars;
 
 /// Images per forward pass.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// Images per shard of a batch.
 const SHARD: usize = 8;
 
@@ -73,13 +73,27 @@ pub(crate) fn score(
     data: &DataSet,
     progress: &dyn Progress,
 ) -> anyhow::Result<Scores> {
+    let run = |_: usize, input: &ArrayD<f32>| {
+        let output = reference.map(|network| first_output(network, input));
+        output.transpose()
+    };
+    score_against(network, run, data, progress)
+}
+
+/// Runs a network over the data set and scores it against reference outputs, given by number and input of the batch.
+pub(crate) fn score_against(
+    network: &Network,
+    mut reference: impl FnMut(usize, &ArrayD<f32>) -> anyhow::Result<Option<ArrayD<f32>>>,
+    data: &DataSet,
+    progress: &dyn Progress,
+) -> anyhow::Result<Scores> {
     let mut scorer = Scorer::new(data.task());
     progress.begin("evaluating", data.len() as u64);
-    for batch in data.batches(BATCH) {
+    for (number, batch) in data.batches(BATCH).enumerate() {
         let batch = batch?;
         let input = batch.input.clone().into_dyn();
         let output = first_output(network, &input)?;
-        let wanted = reference.map(|r| first_output(r, &input)).transpose()?;
+        let wanted = reference(number, &input)?;
         scorer.add_batch(&batch, output.view(), wanted.as_ref().map(|w| w.view()))?;
         progress.advance(batch.truths.len() as u64);
     }
@@ -87,7 +101,8 @@ pub(crate) fn score(
     Ok(scorer.finish())
 }
 
-fn first_output(network: &Network, input: &ArrayD<f32>) -> anyhow::Result<ArrayD<f32>> {
+/// The network's first output on a batch.
+pub(crate) fn first_output(network: &Network, input: &ArrayD<f32>) -> anyhow::Result<ArrayD<f32>> {
     match network.run_batch(input, SHARD)?.into_iter().next() {
         Some(output) => Ok(output),
         None => bail!("the network has no output"),

@@ -1,26 +1,46 @@
 //! One file per subcommand: what was typed → library calls → a table or JSON. What several commands need is here.
 
+#[cfg(feature = "encoder")]
 pub(crate) mod bench;
+#[cfg(feature = "encoder")]
 pub(crate) mod calibrate;
+#[cfg(feature = "encoder")]
 pub(crate) mod compress;
+#[cfg(feature = "encoder")]
+mod curves;
 pub(crate) mod decompress;
+#[cfg(feature = "encoder")]
 pub(crate) mod demo;
+#[cfg(feature = "encoder")]
 pub(crate) mod eval;
+#[cfg(feature = "encoder")]
 pub(crate) mod export;
 pub(crate) mod inspect;
+#[cfg(feature = "encoder")]
+mod judge;
+#[cfg(feature = "encoder")]
 pub(crate) mod merge;
+#[cfg(feature = "encoder")]
+mod names;
+#[cfg(feature = "encoder")]
 pub(crate) mod run;
+#[cfg(feature = "encoder")]
 pub(crate) mod sweep;
 
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use tqz::{CompressedModel, LayerReport, Progress, Share};
+#[cfg(feature = "encoder")]
 use tqz_engine::{EngineDevice, Network};
+#[cfg(feature = "encoder")]
 use tqz_onnx::model::ModelProto;
 
+#[cfg(feature = "encoder")]
 use crate::Common;
-use crate::output::{table, thousands, usage};
+#[cfg(feature = "encoder")]
+use crate::output::usage;
+use crate::output::{table, thousands};
 
 /// Whether a file is a `.tqz` file, by its first bytes.
 pub(crate) fn is_compressed(bytes: &[u8]) -> bool {
@@ -28,6 +48,7 @@ pub(crate) fn is_compressed(bytes: &[u8]) -> bool {
 }
 
 /// The device that `--device` names.
+#[cfg(feature = "encoder")]
 pub(crate) fn device(common: &Common) -> anyhow::Result<EngineDevice> {
     EngineDevice::from_name(&common.device).map_err(usage)
 }
@@ -60,6 +81,7 @@ pub(crate) fn read_compressed(
 }
 
 /// Reads a network to run from an ONNX or a `.tqz` file.
+#[cfg(feature = "encoder")]
 pub(crate) fn load_network(
     path: &Path,
     device: &EngineDevice,
@@ -70,6 +92,7 @@ pub(crate) fn load_network(
 }
 
 /// Reads a model from an ONNX or a `.tqz` file.
+#[cfg(feature = "encoder")]
 pub(crate) fn load_model(path: &Path, progress: &dyn Progress) -> anyhow::Result<ModelProto> {
     if !starts_compressed(path)? {
         return Ok(tqz_onnx::read_model(path)?);

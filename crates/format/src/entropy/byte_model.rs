@@ -31,8 +31,6 @@ const MAX_FOUND: usize = 32;
 /// Differences among the last eight bytes that end a match.
 const MAX_MISSES: u32 = 4;
 const HASH_BITS: u32 = 16;
-/// Most uses that a slot counts.
-const USES: u32 = 255;
 /// First weight of every input in each of the two sets, 1 = 65536.
 const FIRST_WEIGHT: i32 = 8000;
 /// States of the match times counts of known orders.
@@ -198,10 +196,10 @@ impl ByteModel {
         adjust(&mut self.by_match[set], &inputs, p, bit);
         adjust(by_bits, &inputs, p, bit);
         for index in at {
-            self.slots[index].learn(bit, USES);
+            self.slots[index].learn(bit);
         }
         if let Some(one) = predicted {
-            self.agreement[agreement].learn(one == bit, USES);
+            self.agreement[agreement].learn(one == bit);
         }
         bit
     }

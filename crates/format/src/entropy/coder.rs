@@ -1,6 +1,8 @@
 //! The binary arithmetic coder: 64-bit interval, 16-bit probabilities, 32 bits out at a time, carries
 //! propagated by the encoder. docs/format.md, "Arithmetic coding".
 
+use std::hint::select_unpredictable;
+
 use super::{BitIo, Prob};
 use crate::error::FormatError;
 
@@ -144,20 +146,21 @@ impl<'a> Decoder<'a> {
             .and_then(|rest| rest.first_chunk::<4>());
         let word = match next {
             Some(bytes) => u32::from_be_bytes(*bytes),
-            None => self.last_word(),
+            None => last_word(self.bytes, self.taken),
         };
         self.taken += 4;
         word
     }
+}
 
-    #[cold]
-    fn last_word(&self) -> u32 {
-        let mut bytes = [0; 4];
-        for (to, from) in bytes.iter_mut().zip(self.bytes.iter().skip(self.taken)) {
-            *to = *from;
-        }
-        u32::from_be_bytes(bytes)
+/// The word at the stream's end, zeros after it.
+#[cold]
+fn last_word(bytes: &[u8], taken: usize) -> u32 {
+    let mut word = [0; 4];
+    for (to, from) in word.iter_mut().zip(bytes.iter().skip(taken)) {
+        *to = *from;
     }
+    u32::from_be_bytes(word)
 }
 
 impl BitIo for Decoder<'_> {
@@ -166,13 +169,10 @@ impl BitIo for Decoder<'_> {
     #[inline]
     fn bit(&mut self, p: Prob, _bit: bool) -> bool {
         let bound = (self.range >> 16) * u64::from(p.p16());
-        let bit = self.offset < bound;
-        if bit {
-            self.range = bound;
-        } else {
-            self.offset -= bound;
-            self.range -= bound;
-        }
+        // Without a branch: the bit is hard to foresee, and what is learnt from it need not wait for it.
+        let (beyond, bit) = self.offset.overflowing_sub(bound);
+        self.offset = select_unpredictable(bit, self.offset, beyond);
+        self.range = select_unpredictable(bit, bound, self.range - bound);
         if self.range < RENORMALIZE {
             self.offset = (self.offset << 32) | u64::from(self.word());
             self.range <<= 32;

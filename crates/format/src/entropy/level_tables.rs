@@ -17,51 +17,17 @@ pub(crate) const SIZES: usize = 28;
 pub(crate) const FAST: usize = 16;
 /// Signed classes of a predicted level.
 pub(crate) const CLASSES: usize = 2 * MAX_CLASS as usize + 1;
-/// First slot of each input, then the number of slots of one decision.
-pub(crate) const STARTS: [usize; INPUTS + 1] = [
-    0,
-    SIZES * SUMS,
-    SIZES * SUMS + FAST * FAST,
-    SIZES * SUMS + FAST * FAST + SIZES * CLASSES,
-];
-/// Slots of one decision.
-pub(crate) const STRIDE: usize = STARTS[INPUTS];
+/// Contexts of each input: of a size and a sum, of two fast means, of a size and a predicted level.
+const CONTEXTS: [[usize; 2]; INPUTS] = [[SIZES, SUMS], [FAST, FAST], [SIZES, CLASSES]];
 /// Banks of slots: without and with low bits.
 pub(crate) const BANKS: usize = 2;
 
-/// Contexts whose predictions are mixed for signs.
-pub(crate) const SIGN_INPUTS: usize = 3;
-/// Octaves of the row's mean told apart for signs.
-pub(crate) const SCALES: usize = 8;
-/// Bound of a weighted sum of neighbours.
-pub(crate) const SUM_LIMIT: i32 = 9;
-/// Bound of the sum of the farther neighbours.
-pub(crate) const FAR_LIMIT: i32 = 3;
-const WEIGHTED: usize = (2 * SUM_LIMIT as usize + 1) * (2 * FAR_LIMIT as usize + 1);
-/// Kernel positions told apart; later ones share the last.
-pub(crate) const POSITIONS: usize = 64;
-/// First slot of each sign input, then the number of all.
-pub(crate) const SIGN_STARTS: [usize; SIGN_INPUTS + 1] = [
-    0,
-    CLASSES * SCALES,
-    CLASSES * SCALES + WEIGHTED,
-    CLASSES * SCALES + WEIGHTED + 9 * POSITIONS,
-];
-
 /// First weight of a magnitude input, 1 = 65536.
 pub(crate) const FIRST_WEIGHT: i32 = 24_000;
-/// First weight of a sign input.
-pub(crate) const FIRST_SIGN_WEIGHT: i32 = 26_000;
 /// Right shift of the magnitude mixers' learning.
 pub(crate) const MIXER_RATE: u32 = 14;
-/// Right shift of the sign mixers' learning.
-pub(crate) const SIGN_MIXER_RATE: u32 = 13;
-/// Most uses that a slot counts.
-pub(crate) const USES: u32 = 255;
 /// A first probability counts as this many uses.
 const PRIOR_USES: u32 = 8;
-/// The same for signs.
-const SIGN_PRIOR_USES: u32 = 4;
 
 /// Stretched first probabilities, by decision (the last row serves all later ones) and input: a constant, and
 /// factors of the two classes the input is made of. From a logistic regression on levels of seven networks
@@ -80,31 +46,46 @@ const PRIORS: [[[i32; 3]; INPUTS]; 9] = [
 /// The same for levels with low bits: is it zero, then every later decision.
 const SHIFTED_PRIORS: [i32; 2] = [900, 352];
 
-/// Slots of all decisions of both banks as they are at first: slot `(bank·UNARY + index)·STRIDE + context`.
-pub(crate) fn first_slots() -> Vec<Slot> {
-    let slot = |stretched: i32| Slot::new(squash(stretched).p16(), PRIOR_USES);
-    let mut slots = Vec::with_capacity(BANKS * UNARY * STRIDE);
-    for index in 0..UNARY {
-        let [sums, fast, classes] = &PRIORS[index.min(PRIORS.len() - 1)];
-        let line = |p: &[i32; 3], a: usize, b: i32| slot(p[0] + p[1] * a as i32 + p[2] * b);
-        // Before the sign is known a class is a magnitude from 0 on, afterwards it is signed.
-        let offset = if index == 0 { 0 } else { MAX_CLASS };
-        slots.extend((0..SIZES * SUMS).map(|i| line(sums, i / SUMS, (i % SUMS) as i32)));
-        slots.extend((0..FAST * FAST).map(|i| line(fast, i / FAST, (i % FAST) as i32)));
-        slots.extend(
-            (0..SIZES * CLASSES).map(|i| line(classes, i / CLASSES, (i % CLASSES) as i32 - offset)),
-        );
-    }
-    for index in 0..UNARY {
-        slots.extend(std::iter::repeat_n(
-            slot(SHIFTED_PRIORS[index.min(1)]),
-            STRIDE,
-        ));
-    }
-    slots
+/// The slots of one context for decisions 1 and on: they lie together because a level asks for them one after the other.
+pub(crate) type Decisions = [Slot; UNARY - 1];
+
+/// Slots of decision 0 for each input as they are at first: its contexts without low bits, then those with.
+pub(crate) fn first_zero_slots() -> [Vec<Slot>; INPUTS] {
+    first(|input, bank, context| first_slot(input, bank, context, 0))
 }
 
-/// Sign slots as they are at first.
-pub(crate) fn first_sign_slots() -> Vec<Slot> {
-    vec![Slot::new(1 << 15, SIGN_PRIOR_USES); SIGN_STARTS[SIGN_INPUTS]]
+/// The same for decisions 1 and on.
+pub(crate) fn first_unary_slots() -> [Vec<Decisions>; INPUTS] {
+    first(|input, bank, context| {
+        std::array::from_fn(|index| first_slot(input, bank, context, index + 1))
+    })
+}
+
+fn first<T>(of: impl Fn(usize, usize, usize) -> T) -> [Vec<T>; INPUTS] {
+    std::array::from_fn(|input| {
+        let contexts = CONTEXTS[input][0] * CONTEXTS[input][1];
+        let cells = (0..BANKS).flat_map(|bank| (0..contexts).map(move |context| (bank, context)));
+        cells
+            .map(|(bank, context)| of(input, bank, context))
+            .collect()
+    })
+}
+
+/// The slot of decision `index`.
+fn first_slot(input: usize, bank: usize, context: usize, index: usize) -> Slot {
+    let stretched = if bank > 0 {
+        SHIFTED_PRIORS[index.min(1)]
+    } else {
+        let prior = &PRIORS[index.min(PRIORS.len() - 1)][input];
+        let inner = CONTEXTS[input][1];
+        // Before the sign is known a predicted level's class is a magnitude from 0 on, afterwards it is signed.
+        let offset = if input == 2 && index > 0 {
+            MAX_CLASS
+        } else {
+            0
+        };
+        let (a, b) = ((context / inner) as i32, (context % inner) as i32 - offset);
+        prior[0] + prior[1] * a + prior[2] * b
+    };
+    Slot::new(squash(stretched).p16(), PRIOR_USES)
 }

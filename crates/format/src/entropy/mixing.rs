@@ -1,10 +1,15 @@
 //! The parts of context mixing: adaptive probabilities that remember their stretched value, and the mixer
 //! that weighs several of them in the logistic domain.
 
+use std::hint::select_unpredictable;
+
 use super::{
-    Prob,
+    BitIo, Prob,
     tables::{squash, stretch},
 };
+
+/// Most uses that a slot counts.
+const MAX_USES: u32 = 255;
 
 /// Rates of slots: 1/(n + 1.5) in 1/65536 for the n-th use.
 static RATES: [u16; 256] = rates();
@@ -53,19 +58,16 @@ impl Slot {
         self.stretched
     }
 
-    /// Moves towards `bit`; `limit` bounds the use count and so the slowest rate.
+    /// Moves towards `bit`.
     #[inline]
-    pub(crate) fn learn(&mut self, bit: bool, limit: u32) {
+    pub(crate) fn learn(&mut self, bit: bool) {
         let uses = self.state & 255;
-        let p24 = self.state >> 8;
-        let rate = u64::from(RATES[uses as usize]);
-        let moved = if bit {
-            p24 + ((u64::from((1 << 24) - 1 - p24) * rate) >> 16) as u32
-        } else {
-            p24 - ((u64::from(p24) * rate) >> 16) as u32
-        };
-        self.state = moved << 8 | (uses + 1).min(limit);
-        self.stretched = stretch(moved >> 8);
+        // Moving p up is moving its complement down: no branch on a bit that is hard to foresee.
+        let flip = select_unpredictable(bit, 0xff_ffff, 0);
+        let away = (self.state >> 8) ^ flip;
+        let moved = away - ((u64::from(away) * u64::from(RATES[uses as usize])) >> 16) as u32;
+        self.state = (moved ^ flip) << 8 | (uses + 1).min(MAX_USES);
+        self.stretched = stretch(self.state >> 16);
     }
 }
 
@@ -89,6 +91,24 @@ impl<const N: usize> Mixer<N> {
             *weight = (*weight + ((x * error) >> RATE)).clamp(-MAX_WEIGHT, MAX_WEIGHT);
         }
     }
+}
+
+/// Codes a bit with the probability that the slots' mix gives it, and teaches mixer and slots; returns the bit.
+#[inline(always)]
+pub(crate) fn code_mixed<const RATE: u32, const N: usize, IO: BitIo>(
+    io: &mut IO,
+    slots: [&mut Slot; N],
+    mixer: &mut Mixer<N>,
+    bit: bool,
+) -> bool {
+    let inputs = slots.each_ref().map(|slot| slot.stretched());
+    let p = mixer.predict(&inputs);
+    let bit = io.bit(p, bit);
+    mixer.learn::<RATE>(&inputs, p, bit);
+    for slot in slots {
+        slot.learn(bit);
+    }
+    bit
 }
 
 /// Bounds a dot product of 12 inputs to 32 bits: 2^15 (weight >> 2) x 2^12 (stretch) x 2^4.

@@ -5,9 +5,11 @@ mod adaptive;
 mod byte_model;
 mod coder;
 mod counter;
+mod level_cost;
 mod level_model;
 mod level_tables;
 mod mixing;
+mod sign_model;
 mod surroundings;
 mod tables;
 
@@ -15,7 +17,8 @@ pub use adaptive::AdaptiveBit;
 pub use byte_model::ByteModel;
 pub use coder::{Decoder, Encoder};
 pub use counter::{Counter, Part, PartBits};
-pub use level_model::{CandidateCosts, LevelContext, LevelModel, MatrixSpec};
+pub use level_cost::CandidateCosts;
+pub use level_model::{LevelContext, LevelModel, MatrixSpec};
 pub use tables::cost;
 
 pub(crate) use adaptive::{UintModel, code_flag, code_plain, code_sint};

@@ -1,6 +1,5 @@
-//! What lies around a level: the magnitudes and signs coded before it, running means, and a linear
-//! prediction inside the kernel. Everything that does not depend on the column being coded is prepared for
-//! all rows when the column begins.
+//! What is known of a level's neighbourhood: columns before it, the rows above, and running means. A column is prepared
+//! for all rows when it begins, in loops over plain arrays; the rest is looked up row by row.
 
 use super::MatrixSpec;
 
@@ -23,10 +22,14 @@ const SAMPLE_ROWS: usize = 64;
 const FIRST_MEAN: u32 = 1 << 15;
 /// log8 of 1 in 1/65536.
 pub(crate) const LOG_ONE: i32 = 16 << 3;
+/// Right shifts of the slow, the fast and the global means.
+const SLOW: u32 = 5;
+const FAST: u32 = 3;
+const GLOBAL: u32 = 10;
 
 /// Logarithm of `x` in 1/8 octave, linear inside an octave; that of 8 for smaller `x`.
 #[inline]
-pub(crate) fn log8(x: u32) -> i32 {
+pub(crate) const fn log8(x: u32) -> i32 {
     let x = x | 8;
     let octave = x.ilog2();
     (octave << 3 | (x >> (octave - 3)) & 7) as i32
@@ -39,8 +42,33 @@ pub(crate) fn exp8(log: i32) -> u32 {
     (u64::from(8 | (log as u32) & 7) << (log >> 3) >> 3) as u32
 }
 
+/// Smallest magnitude of a predicted level, in 1/16, that has the largest class.
+const LAST_CLASS_FROM: usize = 80;
+
+/// Size class of a predicted level in 1/16, up to [`LAST_CLASS_FROM`]: two classes an octave from 1/4 level on.
+static CLASSES: [u8; LAST_CLASS_FROM + 1] = classes();
+
+const fn classes() -> [u8; LAST_CLASS_FROM + 1] {
+    let mut classes = [0; LAST_CLASS_FROM + 1];
+    let mut predicted = 0;
+    while predicted <= LAST_CLASS_FROM {
+        let class = (log8((predicted as u32) << 3) - 38) >> 2;
+        classes[predicted] = if class < 0 { 0 } else { class as u8 };
+        predicted += 1;
+    }
+    classes
+}
+
+/// Size class of a predicted level in 1/16 with its sign.
+#[inline]
+fn class_of(predicted: i16) -> i32 {
+    let magnitude = usize::from(predicted.unsigned_abs()).min(LAST_CLASS_FROM);
+    let class = i32::from(CLASSES[magnitude]);
+    if predicted < 0 { -class } else { class }
+}
+
 /// What is known of a row when its column begins.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct RowView {
     /// Weighted magnitudes: twice the last level, the one before, twice this kernel position one channel back.
     pub(crate) near: u32,
@@ -50,12 +78,17 @@ pub(crate) struct RowView {
     pub(crate) log_slow: i32,
     /// [`log8`] of the row's fast mean.
     pub(crate) log_fast: i32,
-    /// Predicted level in 1/16.
-    predicted: i32,
     /// Size class of the predicted level with its sign.
     pub(crate) class: i32,
-    /// Neighbours inside the kernel, 0 outside.
-    pub(crate) taps: [i16; TAPS],
+}
+
+/// Running means in 1/65536 that every level moves.
+#[derive(Debug, Clone, Copy)]
+struct Means {
+    position: u32,
+    column_slow: u32,
+    column_fast: u32,
+    global: u32,
 }
 
 /// Levels coded so far and what they say.
@@ -65,37 +98,35 @@ pub(crate) struct Surroundings {
     period: usize,
     /// Kernel positions in one kernel row.
     width: usize,
-    /// The last `depth` columns, a ring.
+    /// The last `depth` columns, a ring; then a column of zeros for neighbours outside the kernel.
     history: Vec<i16>,
     depth: usize,
-    /// Start of the current column in the ring.
+    /// Start of the current column in `history`.
     current: usize,
+    /// Starts of the columns of the neighbours inside the kernel.
+    taps: [usize; TAPS],
     column: usize,
     position: usize,
-    views: Vec<RowView>,
+    /// Of every row: see [`RowView`].
+    near: Vec<u16>,
+    sum: Vec<u16>,
+    /// Predicted levels in 1/16; all 0 for matrices without kernels.
+    predicted: Vec<i16>,
     row_slow: Vec<u32>,
     row_fast: Vec<u32>,
-    position_mean: Vec<u32>,
+    position_means: Vec<u32>,
     prediction: Vec<[i16; TAPS]>,
-    column_slow: u32,
-    column_fast: u32,
-    global_mean: u32,
+    means: Means,
     log_global: i32,
     /// Magnitudes of the levels one and two rows above in this column.
     pub(crate) above: [u32; 2],
 }
 
+/// Moves a mean towards a magnitude, both in 1/65536.
 #[inline]
 fn follow(mean: &mut u32, magnitude: u32, shift: u32) {
-    let difference = (magnitude << 16) as i32 - *mean as i32;
+    let difference = magnitude as i32 - *mean as i32;
     *mean = (*mean as i32 + (difference >> shift)) as u32;
-}
-
-/// Signed size class of a predicted level in 1/16: two classes an octave from 1/8 level on.
-#[inline]
-fn class_of(predicted: i32) -> i32 {
-    let class = ((log8(predicted.unsigned_abs() << 3) - 38) >> 2).clamp(0, MAX_CLASS);
-    if predicted < 0 { -class } else { class }
 }
 
 impl Surroundings {
@@ -108,19 +139,25 @@ impl Surroundings {
             rows: spec.rows,
             period,
             width,
-            history: vec![0; depth * spec.rows],
+            history: vec![0; (depth + 1) * spec.rows],
             depth,
             current: 0,
+            taps: [0; TAPS],
             column: 0,
             position: 0,
-            views: vec![RowView::default(); spec.rows],
+            near: vec![0; spec.rows],
+            sum: vec![0; spec.rows],
+            predicted: vec![0; spec.rows],
             row_slow: vec![FIRST_MEAN; spec.rows],
             row_fast: vec![FIRST_MEAN; spec.rows],
-            position_mean: vec![FIRST_MEAN; period],
+            position_means: vec![FIRST_MEAN; period],
             prediction: vec![FIRST_WEIGHTS; period],
-            column_slow: FIRST_MEAN,
-            column_fast: FIRST_MEAN,
-            global_mean: FIRST_MEAN,
+            means: Means {
+                position: FIRST_MEAN,
+                column_slow: FIRST_MEAN,
+                column_fast: FIRST_MEAN,
+                global: FIRST_MEAN,
+            },
             log_global: 0,
             above: [0; 2],
         }
@@ -139,52 +176,73 @@ impl Surroundings {
     }
 
     #[inline]
-    pub(crate) fn view(&self, row: usize) -> &RowView {
-        &self.views[row]
+    pub(crate) fn view(&self, row: usize) -> RowView {
+        RowView {
+            near: self.near[row].into(),
+            sum: self.sum[row].into(),
+            log_slow: log8(self.row_slow[row]),
+            log_fast: log8(self.row_fast[row]),
+            class: class_of(self.predicted[row]),
+        }
     }
 
-    fn lagged(&self, lag: usize) -> &[i16] {
-        let start = (self.column + self.depth - lag) % self.depth * self.rows;
+    /// The row's neighbours inside the kernel, 0 outside.
+    #[inline]
+    pub(crate) fn taps(&self, row: usize) -> [i32; TAPS] {
+        self.taps.map(|start| self.history[start + row].into())
+    }
+
+    fn start(&self, lag: usize) -> usize {
+        (self.column + self.depth - lag) % self.depth * self.rows
+    }
+
+    fn column_from(&self, start: usize) -> &[i16] {
         &self.history[start..start + self.rows]
     }
 
-    /// Prepares column `column`, the one after the last.
+    /// Prepares column `column`, the one after the last; all rows of that one have been coded.
     pub(crate) fn begin_column(&mut self, column: usize) {
-        if column > 0 && self.has_kernels() {
-            self.adapt_prediction();
+        if column > 0 {
+            self.end_column();
         }
         self.column = column;
         self.position = column % self.period;
-        self.current = column % self.depth * self.rows;
+        self.current = self.start(0);
         self.above = [0; 2];
-        self.column_fast = self.column_slow;
-        self.log_global = log8(self.global_mean);
-        let mut views = std::mem::take(&mut self.views);
+        self.means.position = self.position_means[self.position];
+        self.means.column_fast = self.means.column_slow;
+        self.log_global = log8(self.means.global);
         let lag = if self.period > 2 { self.period } else { 3 };
-        let columns = self
-            .lagged(1)
-            .iter()
-            .zip(self.lagged(2))
-            .zip(self.lagged(lag));
-        let means = self.row_slow.iter().zip(&self.row_fast);
-        let kernels = self.has_kernels();
-        for ((view, ((left, left2), back)), (&slow, &fast)) in
-            views.iter_mut().zip(columns).zip(means)
-        {
-            let [left, left2, back] = [left, left2, back].map(|q| u32::from(q.unsigned_abs()));
-            view.near = 2 * left + left2 + 2 * back;
-            view.sum = if kernels { left + left2 + back } else { left };
-            view.log_slow = log8(slow);
-            view.log_fast = log8(fast);
+        let [left, left2, back] = [1, 2, lag].map(|lag| self.start(lag));
+        let columns = [left, left2, back].map(|start| &self.history[start..start + self.rows]);
+        gather(columns, &mut self.near, &mut self.sum);
+        if self.has_kernels() {
+            self.predict();
+        } else {
+            self.sum
+                .iter_mut()
+                .zip(columns[0])
+                .for_each(|(sum, left)| *sum = left.unsigned_abs());
         }
-        if kernels {
-            self.predict(&mut views);
-        }
-        self.views = views;
     }
 
-    /// Gathers the neighbours inside the kernel and predicts every row's level from them.
-    fn predict(&self, views: &mut [RowView]) {
+    /// Takes in what only later columns need of the column just coded.
+    fn end_column(&mut self) {
+        self.position_means[self.position] = self.means.position;
+        let levels = &self.history[self.current..self.current + self.rows];
+        for (&level, mean) in levels.iter().zip(&mut self.row_slow) {
+            follow(mean, u32::from(level.unsigned_abs()) << 16, SLOW);
+        }
+        for (&level, mean) in levels.iter().zip(&mut self.row_fast) {
+            follow(mean, u32::from(level.unsigned_abs()) << 16, FAST);
+        }
+        if self.has_kernels() {
+            self.adapt_prediction();
+        }
+    }
+
+    /// Finds the neighbours inside the kernel and predicts every row's level from them.
+    fn predict(&mut self) {
         let w = self.width;
         let (x, y) = (self.position % w, self.position / w);
         let inside = [
@@ -195,21 +253,23 @@ impl Surroundings {
             x > 1,
             y > 1,
         ];
-        // A tap outside reads some column all the same and is masked.
-        let lags = [1, w, w + 1, w - 1, 2, 2 * w].map(|lag| lag.min(self.depth));
-        let masks = inside.map(|inside| -i16::from(inside));
-        let columns = lags.map(|lag| &self.lagged(lag)[..views.len()]);
-        let weights = self.prediction[self.position];
-        for (r, view) in views.iter_mut().enumerate() {
-            let mut sum = 0;
-            for tap in 0..TAPS {
-                let level = columns[tap][r] & masks[tap];
-                view.taps[tap] = level;
-                sum += i32::from(weights[tap]) * i32::from(level);
-            }
-            view.predicted = (sum >> 8).clamp(-CLIP << 4, CLIP << 4);
-            view.class = class_of(view.predicted);
+        let lags = [1, w, w + 1, w - 1, 2, 2 * w];
+        let zeros = self.depth * self.rows;
+        for ((tap, inside), lag) in self.taps.iter_mut().zip(inside).zip(lags) {
+            *tap = if inside {
+                (self.column + self.depth - lag) % self.depth * self.rows
+            } else {
+                zeros
+            };
         }
+        let columns = self
+            .taps
+            .map(|start| &self.history[start..start + self.rows]);
+        predict_rows(
+            &self.prediction[self.position],
+            columns,
+            &mut self.predicted,
+        );
     }
 
     /// One step of block least mean squares for the position just coded, from at most about 64 rows.
@@ -217,12 +277,15 @@ impl Surroundings {
         let mut gradient = [0i64; TAPS];
         let mut energy = REGULAR;
         let stride = self.rows.div_ceil(SAMPLE_ROWS).max(1);
-        for (view, &level) in self.views.iter().zip(self.lagged(0)).step_by(stride) {
-            let error = (i32::from(level) << 4) - view.predicted;
+        let levels = self.column_from(self.current);
+        let columns = self.taps.map(|start| self.column_from(start));
+        for r in (0..self.rows).step_by(stride) {
+            let error = (i32::from(levels[r]) << 4) - i32::from(self.predicted[r]);
             let mut squares = 0;
-            for (sum, tap) in gradient.iter_mut().zip(view.taps) {
-                *sum += i64::from(error * i32::from(tap));
-                squares += i32::from(tap) * i32::from(tap);
+            for (sum, column) in gradient.iter_mut().zip(columns) {
+                let tap = i32::from(column[r]);
+                *sum += i64::from(error * tap);
+                squares += tap * tap;
             }
             energy += i64::from(squares) + REGULAR;
         }
@@ -238,9 +301,9 @@ impl Surroundings {
     #[inline]
     pub(crate) fn log_expected(&self, view: &RowView) -> i32 {
         let column = if self.has_kernels() {
-            (self.column_slow + self.position_mean[self.position]) >> 1
+            (self.means.column_slow + self.means.position) >> 1
         } else {
-            self.column_slow
+            self.means.column_slow
         };
         view.log_slow + log8(column) - self.log_global
     }
@@ -248,7 +311,7 @@ impl Surroundings {
     /// [`log8`] of the fast mean down the column.
     #[inline]
     pub(crate) fn log_column_fast(&self) -> i32 {
-        log8(self.column_fast)
+        log8(self.means.column_fast)
     }
 
     /// Takes in the level just coded.
@@ -258,11 +321,32 @@ impl Surroundings {
         let magnitude = clipped.unsigned_abs();
         self.history[self.current + row] = clipped as i16;
         self.above = [magnitude, self.above[0]];
-        follow(&mut self.row_slow[row], magnitude, 5);
-        follow(&mut self.row_fast[row], magnitude, 3);
-        follow(&mut self.position_mean[self.position], magnitude, 5);
-        follow(&mut self.column_slow, magnitude, 5);
-        follow(&mut self.column_fast, magnitude, 3);
-        follow(&mut self.global_mean, magnitude, 10);
+        let magnitude = magnitude << 16;
+        follow(&mut self.means.position, magnitude, SLOW);
+        follow(&mut self.means.column_slow, magnitude, SLOW);
+        follow(&mut self.means.column_fast, magnitude, FAST);
+        follow(&mut self.means.global, magnitude, GLOBAL);
+    }
+}
+
+/// Weighted and plain sums of the magnitudes of three columns.
+fn gather([left, left2, back]: [&[i16]; 3], near: &mut [u16], sum: &mut [u16]) {
+    let columns = left.iter().zip(left2).zip(back);
+    for ((near, sum), ((a, b), c)) in near.iter_mut().zip(sum).zip(columns) {
+        let [a, b, c] = [a, b, c].map(|level| level.unsigned_abs());
+        *near = 2 * a + b + 2 * c;
+        *sum = a + b + c;
+    }
+}
+
+/// Predicted levels in 1/16 of all rows from their neighbours.
+fn predict_rows(weights: &[i16; TAPS], columns: [&[i16]; TAPS], predicted: &mut [i16]) {
+    let columns = columns.map(|column| &column[..predicted.len()]);
+    for (r, predicted) in predicted.iter_mut().enumerate() {
+        let mut sum = 0;
+        for (column, &weight) in columns.iter().zip(weights) {
+            sum += i32::from(weight) * i32::from(column[r]);
+        }
+        *predicted = (sum >> 8).clamp(-CLIP << 4, CLIP << 4) as i16;
     }
 }

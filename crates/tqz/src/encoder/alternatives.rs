@@ -4,12 +4,13 @@
 use ndarray::Array2;
 
 use crate::config::{Axis, Basis, EncoderConfig, QuantizerSpec, TransformSpec};
-use crate::encoder::bits_per_weight;
+use crate::encoder::guess::{Spread, spreads};
 use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
 use crate::encoder::prepared::PreparedLayer;
 use crate::encoder::speed::Limit;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
+use crate::report::bits_per_weight;
 use crate::statistics::LayerStatistics;
 
 /// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
@@ -81,6 +82,11 @@ impl Alternatives {
     /// The tensor.
     pub(crate) fn layer(&self) -> &WeightLayer {
         &self.first.layer
+    }
+
+    /// How its coefficients spread in the first way.
+    pub(crate) fn spreads(&self) -> Vec<Spread> {
+        spreads(&self.first)
     }
 
     /// What had to be done to make the numbers work.

@@ -154,7 +154,10 @@ fn measured_again(
 }
 
 /// Side values as a decoder gives them back after quantization with so many bits.
-fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzError> {
+///
+/// # Errors
+/// Values that the format cannot hold.
+pub(crate) fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzError> {
     let mut rounded = sides.clone();
     for value in rounded.values_mut() {
         let Some((log2_step, levels)) = value.as_slice().and_then(|v| quantize_vector(v, bits))

@@ -6,11 +6,13 @@ mod budget;
 mod choose;
 mod conditioned;
 mod finish;
+mod guess;
 mod layer;
 mod mixed;
 mod pass;
 mod prepared;
 mod speed;
+mod within;
 
 use tqz_format::TqzFile;
 
@@ -20,19 +22,20 @@ use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::Images;
 use crate::inspect::{layer_reports, shares};
-use crate::paper;
+use crate::paper::PaperCurves;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, bits_per_weight};
 use crate::source::Source;
 use crate::statistics::Statistics;
 
-use budget::{Budget, spread};
+pub(crate) use budget::{Budget, spread};
 use choose::choose;
 pub(crate) use conditioned::{conditioned, unmeasured_sensitivity};
 use finish::{repair, side_vectors};
 pub(crate) use layer::CodedLayer;
 pub(crate) use pass::Coded;
 use pass::Pass;
+pub use within::compress_within;
 
 /// What every stage of a compression looks at.
 #[derive(Clone, Copy)]
@@ -63,6 +66,10 @@ pub fn compress(
     progress: &dyn Progress,
 ) -> Result<(Vec<u8>, Report), TqzError> {
     config.check()?;
+    if config.paper.is_some() {
+        let curves = PaperCurves::new(source, statistics, config, progress)?;
+        return curves.compress(source, config.target);
+    }
     statistics.check_network(source.checksum())?;
     let mut job = Job {
         source,
@@ -71,9 +78,6 @@ pub fn compress(
         budget: Budget::default(),
         progress,
     };
-    if let Some(paper) = config.paper {
-        return paper::compress(job, paper);
-    }
     let images = images.filter(|i| !i.is_empty() && config.effort != Effort::Fast);
     let Some(images) = images else {
         let pass = Pass::new(job, 1.0)?;
@@ -111,23 +115,23 @@ pub fn compress(
 /// What a pass over the layers did.
 fn report(job: Job<'_>, pass: &Pass<'_>, coded: Coded) -> Result<(Vec<u8>, Report), TqzError> {
     let file = pass.file().clone();
-    report_of(job, file, coded, pass.warnings().collect())
+    report_of(job.source, file, coded, pass.warnings().collect())
 }
 
 /// The file and what is to be said about it.
 pub(crate) fn report_of(
-    job: Job<'_>,
+    source: &Source,
     mut file: TqzFile,
     coded: Coded,
     warnings: Vec<String>,
 ) -> Result<(Vec<u8>, Report), TqzError> {
     file.layers = coded.layers.iter().map(|l| l.record.clone()).collect();
     let sizes = file.section_sizes()?;
-    let mut layers = layer_reports(&file, &sizes, job.source.layers());
+    let mut layers = layer_reports(&file, &sizes, source.layers());
     for (report, coded) in layers.iter_mut().zip(&coded.layers) {
         report.predicted_distortion = Some(coded.distortion);
     }
-    let weights = job.source.weight_count();
+    let weights = source.weight_count();
     let report = Report {
         file_bytes: coded.bytes.len() as u64,
         weights,
@@ -136,25 +140,11 @@ pub(crate) fn report_of(
         damping_factor: 1.0,
         predicted_distortion: coded.layers.iter().map(|c| c.distortion).sum(),
         measured_distortion: None,
+        judged: None,
         trials: coded.trials,
         layers,
         shares: shares(&sizes),
-        warnings: job
-            .source
-            .warnings()
-            .iter()
-            .cloned()
-            .chain(warnings)
-            .collect(),
+        warnings: source.warnings().iter().cloned().chain(warnings).collect(),
     };
     Ok((coded.bytes, report))
-}
-
-/// 8 · bytes / weights; 0 for a network without weights.
-pub(crate) fn bits_per_weight(bytes: u64, weights: u64) -> f64 {
-    if weights == 0 {
-        0.0
-    } else {
-        8.0 * bytes as f64 / weights as f64
-    }
 }

@@ -11,6 +11,7 @@ use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
 use crate::encoder::alternatives::{Alternatives, Way};
 use crate::encoder::conditioned::unmeasured_sensitivity;
+use crate::encoder::guess::step_for;
 use crate::encoder::layer::CodedLayer;
 use crate::encoder::speed::{Limit, Worth, limits as limits_of, part_of_dense};
 use crate::error::TqzError;
@@ -173,6 +174,10 @@ impl<'a> Pass<'a> {
 
     /// A search in which every layer has a limit of rows.
     fn search_decided(&self, hint: Hint, limits: &[Limit]) -> Result<Coded, TqzError> {
+        let hint = Hint {
+            step: hint.step.or_else(|| self.guess()),
+            ..hint
+        };
         let mut found = self.search_once(hint, limits)?;
         if (found.step.log2() - found.decided_at.log2()).abs() > FAR {
             let trials = found.trials;
@@ -184,6 +189,38 @@ impl<'a> Pass<'a> {
             found.trials += trials;
         }
         Ok(found)
+    }
+
+    /// A step constant to begin with, where a size is asked for.
+    fn guess(&self) -> Option<f64> {
+        let limit = self
+            .job
+            .config
+            .target
+            .limit(self.job.source.weight_count())?;
+        let spreads: Vec<_> = self
+            .prepared
+            .iter()
+            .flat_map(Alternatives::spreads)
+            .collect();
+        Some(step_for(&spreads, 8.0 * limit as f64))
+    }
+
+    /// Everything at one step constant.
+    ///
+    /// # Errors
+    /// Values that the format cannot hold.
+    pub(crate) fn at(&self, step: f64) -> Result<Coded, TqzError> {
+        let mut ways = vec![Way::Undecided; self.prepared.len()];
+        let limits = vec![None; self.prepared.len()];
+        let layers = self.code_all((step, &limits), &mut ways)?;
+        Ok(Coded {
+            bytes: self.bytes(&layers)?,
+            layers,
+            step,
+            decided_at: step,
+            trials: 1,
+        })
     }
 
     /// A search in which every layer's way is decided at the first step tried.

@@ -1,13 +1,13 @@
 //! One layer in the paper's coder: its parts with their curves, and the record that they make at a slope.
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use tqz_format::{
     Block as CodedBlock, BlockCoding, LayerRecord, LevelMatrix, MatrixSpec, Packing, ScaleVector,
     StepScale,
 };
 
 use crate::config::{Damping, PaperSpec};
-use crate::encoder::{CodedLayer, Job, conditioned};
+use crate::encoder::{Job, conditioned};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, quadratic_cost};
@@ -81,6 +81,13 @@ enum Lie {
     Channels(usize),
     /// As columns ≡ l (mod the number of components kept).
     Positions(usize),
+}
+
+/// A block of a layer: its part (0: T or the weights; 1, 2: the bases) and its number there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) part: usize,
+    pub(crate) block: usize,
 }
 
 impl PaperLayer {
@@ -160,12 +167,17 @@ impl PaperLayer {
         Some(format!("layer {}: {warning}", self.layer.name))
     }
 
-    /// The layer at slope λ.
+    /// The layer as a tensor of the network.
+    pub(crate) fn layer(&self) -> &WeightLayer {
+        &self.layer
+    }
+
+    /// The layer at slope λ as the file holds it.
     ///
     /// # Errors
     /// Numbers that the format cannot hold.
-    pub(crate) fn code(&self, lambda: f64) -> Result<CodedLayer, TqzError> {
-        let record = LayerRecord {
+    pub(crate) fn record(&self, lambda: f64) -> Result<LayerRecord, TqzError> {
+        Ok(LayerRecord {
             site: self.layer.site as u32,
             dims: self.layer.dims.clone(),
             layout: self.layer.layout,
@@ -173,15 +185,68 @@ impl PaperLayer {
                 rows: self.layer.rows,
                 coding: self.coding(lambda)?,
             }],
+        })
+    }
+
+    /// Closed-form distortion of a record made at slope λ, all correlations counted.
+    ///
+    /// # Errors
+    /// Numbers that the format cannot hold.
+    pub(crate) fn distortion(&self, record: &LayerRecord, lambda: f64) -> Result<f64, TqzError> {
+        let Some((a, g)) = &self.judge else {
+            return Ok(self.kernels.distortion(lambda));
         };
-        let distortion = match &self.judge {
-            None => self.kernels.distortion(lambda),
-            Some((a, g)) => {
-                let error = self.layer.to_matrix(&record.reconstruct()?) - &self.weights;
-                quadratic_cost(&error, a, g)
+        let error = self.layer.to_matrix(&record.reconstruct()?) - &self.weights;
+        Ok(quadratic_cost(&error, a, g))
+    }
+
+    fn part(&self, part: usize) -> &Quantizable {
+        match part.checked_sub(1) {
+            None => &self.kernels,
+            Some(basis) => &self.bases[basis],
+        }
+    }
+
+    /// All blocks.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let of_part = |part: usize| {
+            let blocks = 0..self.part(part).curves.len();
+            blocks.map(move |block| Place { part, block })
+        };
+        (0..=self.bases.len()).flat_map(of_part).collect()
+    }
+
+    /// The points of a block, by bit-depth.
+    pub(crate) fn curve(&self, place: Place) -> &[Point] {
+        &self.part(place.part).curves[place.block].points
+    }
+
+    /// Puts other points in the place of a block's.
+    pub(crate) fn set_curve(&mut self, place: Place, points: Vec<Point>) {
+        let part = match place.part.checked_sub(1) {
+            None => &mut self.kernels,
+            Some(basis) => &mut self.bases[basis],
+        };
+        part.curves[place.block].points = points;
+    }
+
+    /// The layer's weights with one block alone quantized.
+    pub(crate) fn with_block_at(&self, place: Place, point: Point) -> Array2<f32> {
+        let parts = (0..=self.bases.len()).map(|index| {
+            let part = self.part(index);
+            let mut values = part.values.clone();
+            if index == place.part {
+                let (first, end) = part.curves[place.block].components;
+                let step = f64::from(point.log2_step).exp2();
+                values
+                    .slice_mut(s![first..end, ..])
+                    .mapv_inplace(|v| (f64::from(level(v, point)) * step) as f32);
             }
-        };
-        Ok(CodedLayer { record, distortion })
+            values
+        });
+        let parts: Vec<Array2<f32>> = parts.collect();
+        let shape = (self.layer.rows, self.layer.period);
+        self.transform.synthesised(&parts[0], &parts[1..], shape)
     }
 
     fn coding(&self, lambda: f64) -> Result<BlockCoding, TqzError> {

@@ -4,61 +4,130 @@
 mod curve;
 mod gain;
 mod layer;
+mod measured;
 mod part;
 mod parts;
 
 use rayon::prelude::*;
+use tqz_format::LayerRecord;
 
 use crate::allocate::{Hint, Trial, search_step};
-use crate::config::PaperSpec;
-use crate::encoder::{Coded, Job, report_of, unmeasured_sensitivity};
+use crate::config::{EncoderConfig, PaperSpec, RateTarget};
+use crate::encoder::{Budget, Coded, CodedLayer, Job, report_of, unmeasured_sensitivity};
 use crate::error::TqzError;
 use crate::notes::drop_dear_notes;
+use crate::progress::Progress;
 use crate::report::Report;
+use crate::source::Source;
+use crate::statistics::Statistics;
 
 pub use gain::{Gain, LayerGains, coding_gains};
 use layer::PaperLayer;
+pub use measured::{CURVE_IMAGES, CurvePoint, CurveStore};
 
-/// Compresses a network with the paper's quantizer. Its slope λ is the square of the step constant, which the target is searched with.
-///
-/// # Errors
-/// As the main encoder.
-pub(crate) fn compress(job: Job<'_>, spec: PaperSpec) -> Result<(Vec<u8>, Report), TqzError> {
-    let layers = job.source.layers();
-    let unmeasured = unmeasured_sensitivity(job.statistics);
-    job.progress
-        .begin("measuring distortion against rate", layers.len() as u64);
-    let prepared = layers
-        .par_iter()
-        .map(|layer| {
-            let prepared = PaperLayer::new(job, layer, spec, unmeasured);
-            job.progress.advance(1);
-            prepared
+/// The D(R) curves of a network under one transform: files at any rate follow from them.
+pub struct PaperCurves {
+    layers: Vec<PaperLayer>,
+    /// Of the network that they belong to.
+    checksum: u32,
+    /// What was asked for, as far as curves depend on it.
+    config: EncoderConfig,
+    /// Of the statistics: how many images they are from.
+    images: u64,
+}
+
+impl PaperCurves {
+    /// Transforms all layers and finds the curves of their blocks by the closed form.
+    ///
+    /// # Errors
+    /// Statistics of another network, or such that are not finite; a request outside its legal range.
+    pub fn new(
+        source: &Source,
+        statistics: &Statistics,
+        config: &EncoderConfig,
+        progress: &dyn Progress,
+    ) -> Result<Self, TqzError> {
+        config.check()?;
+        statistics.check_network(source.checksum())?;
+        let job = Job {
+            source,
+            statistics,
+            config,
+            budget: Budget::default(),
+            progress,
+        };
+        let spec = config.paper.unwrap_or_default();
+        let unmeasured = unmeasured_sensitivity(statistics);
+        progress.begin(
+            "measuring distortion against rate",
+            source.layers().len() as u64,
+        );
+        let layers = source.layers().par_iter().map(|layer| {
+            let layer = PaperLayer::new(job, layer, spec, unmeasured);
+            progress.advance(1);
+            layer
+        });
+        let layers = layers.collect::<Result<_, _>>()?;
+        progress.finish();
+        Ok(Self {
+            layers,
+            checksum: source.checksum(),
+            config: *config,
+            images: statistics.images(),
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    job.progress.finish();
-    let mut file = job.source.file_without_layers();
-    let weights = job.source.weight_count();
-    let limit = job.config.target.limit(weights);
-    let shortened = drop_dear_notes(&mut file, limit)?;
-    let found = search_step(job.config.target, weights, Hint::default(), |c| {
-        let coded = prepared.iter().map(|layer| layer.code(c * c));
-        let coded = coded.collect::<Result<Vec<_>, TqzError>>()?;
-        let sections = coded.par_iter().map(|layer| layer.record.encode());
-        let bytes = file.encode_with_layers(sections.collect::<Result<_, _>>()?)?;
-        Ok(Trial {
-            size_bytes: bytes.len() as u64,
-            outcome: (coded, bytes),
-        })
-    })?;
-    let (layers, bytes) = found.outcome;
-    let coded = Coded {
-        layers,
-        bytes,
-        step: found.step,
-        decided_at: found.step,
-        trials: found.trials,
-    };
-    let of_layers = prepared.iter().filter_map(PaperLayer::warning);
-    report_of(job, file, coded, of_layers.chain(shortened).collect())
+    }
+
+    /// The file that meets a target. The slope λ is the square of the step constant, which the target is searched with.
+    ///
+    /// # Errors
+    /// A target that cannot be reached (the message states the least possible); another network than that of the curves.
+    pub fn compress(
+        &self,
+        source: &Source,
+        target: RateTarget,
+    ) -> Result<(Vec<u8>, Report), TqzError> {
+        self.check(source)?;
+        let mut file = source.file_without_layers();
+        let weights = source.weight_count();
+        let shortened = drop_dear_notes(&mut file, target.limit(weights))?;
+        let found = search_step(target, weights, Hint::default(), |c| {
+            let records = self.layers.par_iter().map(|layer| layer.record(c * c));
+            let records = records.collect::<Result<Vec<_>, TqzError>>()?;
+            let sections = records.par_iter().map(LayerRecord::encode);
+            let bytes = file.encode_with_layers(sections.collect::<Result<_, _>>()?)?;
+            Ok(Trial {
+                size_bytes: bytes.len() as u64,
+                outcome: (c * c, records, bytes),
+            })
+        })?;
+        let (lambda, records, bytes) = found.outcome;
+        let layers = self.layers.par_iter().zip(records).map(|(layer, record)| {
+            Ok(CodedLayer {
+                distortion: layer.distortion(&record, lambda)?,
+                record,
+            })
+        });
+        let coded = Coded {
+            layers: layers.collect::<Result<_, TqzError>>()?,
+            bytes,
+            step: found.step,
+            decided_at: found.step,
+            trials: found.trials,
+        };
+        let of_layers = self.layers.iter().filter_map(PaperLayer::warning);
+        report_of(source, file, coded, of_layers.chain(shortened).collect())
+    }
+
+    fn check(&self, source: &Source) -> Result<(), TqzError> {
+        if source.checksum() == self.checksum {
+            return Ok(());
+        }
+        Err(TqzError::Request(
+            "the curves belong to another network".to_owned(),
+        ))
+    }
+
+    fn spec(&self) -> PaperSpec {
+        self.config.paper.unwrap_or_default()
+    }
 }

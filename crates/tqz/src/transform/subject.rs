@@ -199,6 +199,45 @@ impl Subject {
     }
 }
 
+impl Transform {
+    /// The layer's matrix from its parts, components as rows: T (or the weights) and the bases, each as the rows of Vᵗ.
+    pub(crate) fn synthesised(
+        &self,
+        kernels: &Array2<f32>,
+        bases: &[Array2<f32>],
+        (rows, period): (usize, usize),
+    ) -> Array2<f32> {
+        match self {
+            Self::None => kernels.clone(),
+            Self::Column(_) => mixed_back(&bases[0], kernels),
+            Self::Row(_) => from_components(&mixed_back(&bases[0], kernels), rows, Axis::Row),
+            Self::Kernel(_) => from_components(&mixed_back(&bases[0], kernels), rows, Axis::Kernel),
+            Self::Both(..) => {
+                let columns = mixed_back(&bases[0], kernels);
+                let shape = (columns.ncols() / period, period);
+                let parts = by_component(&columns, shape, column_of(Axis::Row, shape));
+                from_components(&mixed_back(&bases[1], &parts), rows, Axis::Row)
+            }
+        }
+    }
+}
+
+/// Undoes [`by_component`]: components × (rows · kept) → rows × columns.
+fn from_components(parts: &Array2<f32>, rows: usize, axis: Axis) -> Array2<f32> {
+    let (components, kept) = (parts.nrows(), parts.ncols() / rows.max(1));
+    let column = column_of(axis, (components, kept));
+    let mut matrix = Array2::zeros((rows, components * kept));
+    for ((l, e), &value) in parts.indexed_iter() {
+        matrix[(e / kept, column(l, e % kept))] = value;
+    }
+    matrix
+}
+
+/// `V·t` with V given as the rows of Vᵗ.
+fn mixed_back(basis: &Array2<f32>, t: &Array2<f32>) -> Array2<f32> {
+    product(Block::whole(basis).t(), Block::whole(t))
+}
+
 /// Column of component l and of index x over what a transform of this axis does not mix.
 pub(crate) fn column_of(
     axis: Axis,
@@ -226,4 +265,43 @@ pub(crate) fn by_component(
 pub(crate) fn analysed(dual: &Dual, x: &Array2<f32>) -> Array2<f32> {
     let u = dual.analysis.mapv(|v| v as f32);
     product(Block::whole(&u).t(), Block::whole(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    /// Analysis and synthesis are inverse along every axis.
+    #[test]
+    fn parts_synthesised_are_the_weights() {
+        let mut rng = Pcg64::seed_from_u64(5);
+        let mut noise = |shape| Array2::from_shape_fn(shape, |_| rng.random_range(-1.0..1.0_f64));
+        let (n, m, period) = (6, 5, 4);
+        let positive = |x: &Array2<f64>| x.dot(&x.t()) + Array2::<f64>::eye(x.nrows());
+        let input = positive(&noise((m * period, m * period)));
+        let output = positive(&noise((n, n)));
+        let subject = Subject {
+            weights: noise((n, m * period)).mapv(|v| v as f32),
+            input: BlockDiagonal {
+                blocks: vec![input],
+            },
+            output,
+            period,
+            kernel: vec![2, 2],
+        };
+        let a = subject.input.to_single();
+        let g = subject.output.mapv(|v| v as f32);
+        for axis in [Axis::Column, Axis::Row, Axis::Kernel, Axis::Both] {
+            let transform = subject
+                .transform(TransformSpec::Elt, axis)
+                .expect("factors");
+            let parts = subject.parts(&transform, (&a, &g));
+            let bases: Vec<Array2<f32>> = parts.bases.into_iter().map(|b| b.values).collect();
+            let back = transform.synthesised(&parts.kernels.values, &bases, (n, period));
+            let worst = (&back - &subject.weights).mapv(f32::abs);
+            assert!(worst.iter().all(|&e| e < 1e-4), "{axis:?}: {worst}");
+        }
+    }
 }

@@ -1,33 +1,29 @@
 //! `tqz sweep`: networks at many rates, presets and transforms → a table of points and a page with plots. Every point is a whole
 //! file, decoded again and scored on test images; the sweep can be cut off and goes on where it stopped.
 
+mod closed_form;
+mod combination;
+mod gains;
 mod page;
 mod rows;
 mod spec;
+mod subject;
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::ValueEnum;
 use serde::Serialize;
-use tqz::{
-    CompressedModel, Effort, EncoderConfig, Images, PaperSpec, RateTarget, Report, Source,
-    Statistics,
-};
-use tqz_data::{DataSet, Scores};
-use tqz_engine::Network;
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate, calibrate_without, load_images};
-use crate::commands::compress::{AxisName, Preset, StepByName, TransformName};
-use crate::commands::eval::score;
 use crate::output::{Console, optional, table, write_file};
 use crate::progress::Bars;
 
-use rows::{Row, Rows};
+use combination::Combination;
+use gains::GainRow;
+use rows::{LayerRow, Row, Rows};
 use spec::{NetworkSpec, Spec};
+use subject::Subject;
 
 /// Arguments of `tqz sweep`.
 #[derive(Debug, clap::Args)]
@@ -51,134 +47,25 @@ struct Outcome {
     seconds: f64,
 }
 
-/// One combination to try.
-#[derive(Debug, Clone, Copy)]
-struct Combination {
-    preset: Preset,
-    transform: TransformName,
-    axis: AxisName,
-    step_by: StepByName,
-    bits: f64,
+/// What the folder of results holds.
+struct Tables {
+    points: Rows<Row>,
+    layers: Rows<LayerRow>,
+    gains: Rows<GainRow>,
 }
 
-impl Combination {
-    /// Every combination that exists, in the order of the specification.
-    fn all(spec: &Spec, bits: &[f64]) -> Vec<Self> {
-        let mut all = Vec::new();
-        for &preset in &spec.presets {
-            for &step_by in &spec.step_by {
-                for &axis in &spec.axes {
-                    for &transform in &spec.transforms {
-                        let made = bits.iter().map(|&bits| Self {
-                            preset,
-                            transform,
-                            axis,
-                            step_by,
-                            bits,
-                        });
-                        all.extend(made.filter(|c| c.exists()));
-                    }
-                }
-            }
-        }
-        all
-    }
-
-    /// Whether it is one of its own: no transform has no axis, cosines are for kernels, both sides and other choices of steps
-    /// for the paper's quantizer alone.
-    fn exists(self) -> bool {
-        let column = matches!(self.axis, AxisName::Column);
-        let kernel = matches!(self.axis, AxisName::Kernel);
-        let output = matches!(self.step_by, StepByName::Output);
-        let suits = match self.transform {
-            TransformName::Identity => column,
-            TransformName::Dct1 | TransformName::Dct2 => kernel,
-            _ => true,
-        };
-        let both = matches!(self.axis, AxisName::Both);
-        suits && (matches!(self.preset, Preset::Paper) || (!both && output))
-    }
-
-    fn names(self) -> [String; 4] {
-        [
-            value_name(&self.preset),
-            value_name(&self.transform),
-            value_name(&self.axis),
-            value_name(&self.step_by),
-        ]
-    }
-
-    fn key(self, network: &str) -> [String; 6] {
-        let [preset, transform, axis, step_by] = self.names();
-        let bits = self.bits.to_string();
-        [network.to_owned(), preset, transform, axis, step_by, bits]
-    }
-}
-
-/// A value as it is written on the command line.
-fn value_name(value: &impl ValueEnum) -> String {
-    value
-        .to_possible_value()
-        .map_or(String::new(), |v| v.get_name().to_owned())
-}
-
-/// A network ready to be tried.
-struct Subject {
-    source: Source,
-    calib: DataSet,
-    images: OnceCell<Images>,
-    /// From all images of `calib`.
-    statistics: OnceCell<Statistics>,
-    /// From those that are not kept back to judge by.
-    spared: OnceCell<Statistics>,
-    test: DataSet,
-}
-
-impl Subject {
-    fn new(network: &NetworkSpec, base: &Path, common: &Common) -> anyhow::Result<Self> {
-        let device = super::device(common)?;
+impl Tables {
+    fn open(folder: &Path) -> anyhow::Result<Self> {
+        let points = Rows::open(&folder.join("raw.csv"))?;
+        let mut layers = Rows::open(&folder.join("layers.csv"))?;
+        layers.retain(|key| points.has(key))?;
+        let gains = Rows::open(&folder.join("gains.csv"))?;
         Ok(Self {
-            source: Source::read(&base.join(&network.model), &device)?,
-            calib: network.calib.open(base, common.seed)?,
-            images: OnceCell::new(),
-            statistics: OnceCell::new(),
-            spared: OnceCell::new(),
-            test: network.test.open(base, common.seed)?,
+            points,
+            layers,
+            gains,
         })
     }
-
-    /// The file at one combination; statistics and images are made when they are first needed.
-    fn compress(
-        &self,
-        config: &EncoderConfig,
-        bars: &Bars,
-    ) -> anyhow::Result<(Vec<u8>, Report, f64)> {
-        let asked = Measurement {
-            seed: config.seed,
-            ..Measurement::default()
-        };
-        let (statistics, images) = if config.effort == Effort::Fast {
-            let whole = || calibrate(&self.source, &self.calib, &asked, bars);
-            (made(&self.statistics, whole)?, None)
-        } else {
-            let images = made(&self.images, || load_images(&self.calib, bars))?;
-            let set = (&self.source, &self.calib);
-            let spared = || calibrate_without(images, set, &asked, bars);
-            (made(&self.spared, spared)?, Some(images))
-        };
-        let start = Instant::now();
-        let (bytes, report) = tqz::compress(&self.source, statistics, images, config, bars)?;
-        Ok((bytes, report, start.elapsed().as_secs_f64()))
-    }
-}
-
-/// What is in the cell; if nothing, it is made and put there.
-fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<&T> {
-    if let Some(value) = cell.get() {
-        return Ok(value);
-    }
-    let value = make()?;
-    Ok(cell.get_or_init(|| value))
 }
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
@@ -186,21 +73,20 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let spec = Spec::read(&args.spec)?;
     let shown = || format!("cannot make the folder {}", args.output.display());
     std::fs::create_dir_all(&args.output).with_context(shown)?;
-    let csv = args.output.join("raw.csv");
     let page = args.output.join("index.html");
-    let mut rows = Rows::open(&csv)?;
+    let mut tables = Tables::open(&args.output)?;
     let base = args.spec.parent().unwrap_or(Path::new(""));
     let chosen = |n: &&NetworkSpec| args.only.is_empty() || args.only.contains(&n.name);
     for network in spec.networks.iter().filter(chosen) {
-        sweep_network((network, &spec), base, common, console, &mut rows)
+        sweep_network((network, &spec), base, common, console, &mut tables)
             .with_context(|| format!("network {}", network.name))?;
-        let text = page::sweep_page(&spec.title, &rows.rows)?;
+        let text = page::sweep_page(&spec.title, &tables)?;
         write_file(&page, text.as_bytes(), true)?;
     }
     let outcome = Outcome {
-        table: csv.display().to_string(),
+        table: args.output.join("raw.csv").display().to_string(),
         page: page.display().to_string(),
-        points: rows.rows,
+        points: tables.points.rows,
         seconds: start.elapsed().as_secs_f64(),
     };
     console.result(&outcome, || text(&outcome))
@@ -212,7 +98,7 @@ fn sweep_network(
     base: &Path,
     common: &Common,
     console: &Console,
-    rows: &mut Rows,
+    tables: &mut Tables,
 ) -> anyhow::Result<()> {
     let bits = network.bits.as_ref().unwrap_or(&spec.bits);
     let mut missing = Combination::all(spec, bits);
@@ -220,14 +106,22 @@ fn sweep_network(
         !missing.is_empty(),
         "none of the sweep's combinations exists: identity goes with the column axis, cosines with kernel"
     );
-    missing.retain(|c| !rows.has(&c.key(&network.name)));
-    if missing.is_empty() {
+    missing.retain(|c| !tables.points.has(&c.key(&network.name)));
+    let mut known = tables.gains.rows.iter();
+    let gains = spec.gains && !known.any(|row| row.network == network.name);
+    if missing.is_empty() && !gains {
         return Ok(());
     }
     let bars = Bars::new(console);
     let subject = Subject::new(network, base, common)?;
+    if gains {
+        for row in subject.gains(&bars)? {
+            tables.gains.push(row)?;
+        }
+    }
+    let layer_images = network.layer_images.unwrap_or(spec.layer_images);
     for combination in missing {
-        let row = point(network, &subject, combination, (common, &bars))?;
+        let (row, layers) = subject.point(combination, layer_images, &bars)?;
         console.note(
             0,
             &format!(
@@ -237,73 +131,13 @@ fn sweep_network(
                 row.rate_bpw
             ),
         );
-        rows.push(row)?;
+        // A point is there when its row is: its layers go first.
+        layers
+            .into_iter()
+            .try_for_each(|layer| tables.layers.push(layer))?;
+        tables.points.push(row)?;
     }
     Ok(())
-}
-
-/// Makes one file, decodes it and scores it.
-fn point(
-    network: &NetworkSpec,
-    subject: &Subject,
-    combination: Combination,
-    (common, bars): (&Common, &Bars),
-) -> anyhow::Result<Row> {
-    let config = EncoderConfig {
-        transform: combination.transform.into(),
-        axis: combination.axis.into(),
-        paper: combination.preset.paper(PaperSpec {
-            step_by: combination.step_by.into(),
-            ..PaperSpec::default()
-        }),
-        effort: combination.preset.into(),
-        seed: common.seed,
-        ..EncoderConfig::new(RateTarget::BitsPerWeight(combination.bits))
-    };
-    let source = &subject.source;
-    let (bytes, report, seconds) = subject.compress(&config, bars)?;
-    let decoded = CompressedModel::decode(&bytes)?;
-    let small = Network::from_model(&decoded.to_model()?, &super::device(common)?)?;
-    let scores = score(&small, Some(source.network()), &subject.test, bars)?;
-    Ok(row(network, combination, (&report, &scores), seconds))
-}
-
-fn row(
-    network: &NetworkSpec,
-    combination: Combination,
-    (report, scores): (&Report, &Scores),
-    seconds: f64,
-) -> Row {
-    let [preset, transform, axis, step_by] = combination.names();
-    let basis = report.layers.iter().filter_map(|layer| layer.basis_bits);
-    // Not sum(): that of nothing is -0.
-    let basis_bits = basis.fold(0.0, |sum, bits| sum + bits);
-    let reference = scores.reference.clone().unwrap_or_default();
-    Row {
-        network: network.name.clone(),
-        preset,
-        transform,
-        axis,
-        step_by,
-        asked_bpw: combination.bits,
-        file_bytes: report.file_bytes,
-        rate_bpw: report.bits_per_weight,
-        basis_percent: 12.5 * basis_bits / report.file_bytes.max(1) as f64,
-        images: scores.images,
-        top1_percent: scores.top1_percent,
-        top5_percent: scores.top5_percent,
-        psnr_db: scores.psnr_db,
-        reference_top1_percent: reference.top1_percent,
-        reference_psnr_db: reference.psnr_db,
-        agreement_percent: reference.agreement_percent,
-        kl_nats: reference.kl_nats,
-        mse: reference.mse,
-        step: report.step,
-        damping_factor: report.damping_factor,
-        predicted_distortion: report.predicted_distortion,
-        measured_distortion: report.measured_distortion,
-        seconds,
-    }
 }
 
 fn text(outcome: &Outcome) -> String {

@@ -9,11 +9,14 @@ use plotters::prelude::{
     PathElement, RGBColor, SVGBackend, WHITE,
 };
 
-use crate::commands::sweep::rows::Row;
+use crate::commands::sweep::gains::GainRow;
+use crate::commands::sweep::rows::{LayerRow, Row};
+use crate::commands::sweep::{Tables, closed_form, gains};
 use crate::output::{optional, thousands};
 use crate::page::{INK, REFERENCE, page};
 
-const COLOURS: [RGBColor; 8] = [
+/// Colours of series, in order.
+pub(crate) const COLOURS: [RGBColor; 8] = [
     RGBColor(37, 99, 235),
     RGBColor(220, 80, 40),
     RGBColor(22, 140, 90),
@@ -45,13 +48,30 @@ const DISTORTION: Quantity = Quantity {
 };
 
 /// The page.
-pub(crate) fn sweep_page(title: &str, rows: &[Row]) -> anyhow::Result<String> {
-    let mut networks: Vec<&str> = rows.iter().map(|row| row.network.as_str()).collect();
-    networks.dedup();
+pub(crate) fn sweep_page(title: &str, tables: &Tables) -> anyhow::Result<String> {
+    let rows = &tables.points.rows;
+    let of_points = rows.iter().map(|row| row.network.as_str());
+    let of_gains = tables.gains.rows.iter().map(|row| row.network.as_str());
+    let mut networks: Vec<&str> = Vec::new();
+    for name in of_points.chain(of_gains) {
+        if !networks.contains(&name) {
+            networks.push(name);
+        }
+    }
     let mut sections = Vec::new();
     for name in networks {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.network == name).collect();
         sections.push(section(name, &rows)?);
+        let layers = tables.layers.rows.iter();
+        let layers: Vec<&LayerRow> = layers.filter(|row| row.network == name).collect();
+        if !layers.is_empty() {
+            sections.push(closed_form::section(&layers)?);
+        }
+        let gains = tables.gains.rows.iter();
+        let gains: Vec<&GainRow> = gains.filter(|row| row.network == name).collect();
+        if !gains.is_empty() {
+            sections.push(gains::section(&gains)?);
+        }
     }
     Ok(page(
         title,
@@ -63,6 +83,9 @@ pub(crate) fn sweep_page(title: &str, rows: &[Row]) -> anyhow::Result<String> {
 }
 
 fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
+    if rows.is_empty() {
+        return Ok(html! { h2 { (name) } });
+    }
     let plots = [plot(rows, &ACCURACY)?, plot(rows, &DISTORTION)?];
     Ok(html! {
         h2 { (name) }

@@ -5,7 +5,11 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tqz::LayerReport;
+
+use crate::output::write_file;
 
 /// One file: what was asked for, what it is, how good it is on the test images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,8 +40,78 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Line in a plot.
+    pub(crate) fn series(&self) -> String {
+        series([&self.preset, &self.transform, &self.axis, &self.step_by])
+    }
+}
+
+/// How what a file was coded with is called.
+fn series([preset, transform, axis, step_by]: [&str; 4]) -> String {
+    let mut name = format!("{transform} {preset}");
+    if axis != "column" {
+        name.push_str(&format!(" {axis}"));
+    }
+    if step_by != "output" {
+        name.push_str(&format!(", steps by {step_by}"));
+    }
+    name
+}
+
+/// One layer of a file (or all): what the closed form says that its errors do alone, and what they do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LayerRow {
+    pub(crate) network: String,
+    pub(crate) preset: String,
+    pub(crate) transform: String,
+    pub(crate) axis: String,
+    pub(crate) step_by: String,
+    pub(crate) asked_bpw: f64,
+    /// Absent: all layers together.
+    pub(crate) layer: Option<String>,
+    pub(crate) op: Option<String>,
+    pub(crate) weights: Option<u64>,
+    pub(crate) predicted_distortion: f64,
+    pub(crate) measured_distortion: f64,
+}
+
+impl LayerRow {
+    /// Line in a plot.
+    pub(crate) fn series(&self) -> String {
+        series([&self.preset, &self.transform, &self.axis, &self.step_by])
+    }
+
+    /// A layer of a point.
+    pub(crate) fn new(
+        of: &Row,
+        layer: Option<&LayerReport>,
+        predicted: f64,
+        measured: f64,
+    ) -> Self {
+        Self {
+            network: of.network.clone(),
+            preset: of.preset.clone(),
+            transform: of.transform.clone(),
+            axis: of.axis.clone(),
+            step_by: of.step_by.clone(),
+            asked_bpw: of.asked_bpw,
+            layer: layer.map(|l| l.name.clone()),
+            op: layer.map(|l| l.op.clone()),
+            weights: layer.map(|l| l.weights),
+            predicted_distortion: predicted,
+            measured_distortion: measured,
+        }
+    }
+}
+
+/// A row of a table that a sweep goes on with.
+pub(crate) trait Keyed: Serialize + DeserializeOwned {
     /// What was asked for: network, preset, transform, axis, choice of steps, rate.
-    pub(crate) fn key(&self) -> [String; 6] {
+    fn key(&self) -> [String; 6];
+}
+
+impl Keyed for Row {
+    fn key(&self) -> [String; 6] {
         [
             self.network.clone(),
             self.preset.clone(),
@@ -47,28 +121,29 @@ impl Row {
             self.asked_bpw.to_string(),
         ]
     }
+}
 
-    /// Line in a plot.
-    pub(crate) fn series(&self) -> String {
-        let mut name = format!("{} {}", self.transform, self.preset);
-        if self.axis != "column" {
-            name.push_str(&format!(" {}", self.axis));
-        }
-        if self.step_by != "output" {
-            name.push_str(&format!(", steps by {}", self.step_by));
-        }
-        name
+impl Keyed for LayerRow {
+    fn key(&self) -> [String; 6] {
+        [
+            self.network.clone(),
+            self.preset.clone(),
+            self.transform.clone(),
+            self.axis.clone(),
+            self.step_by.clone(),
+            self.asked_bpw.to_string(),
+        ]
     }
 }
 
 /// The CSV file.
 #[derive(Debug)]
-pub(crate) struct Rows {
+pub(crate) struct Rows<T> {
     path: PathBuf,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<T>,
 }
 
-impl Rows {
+impl<T: Keyed> Rows<T> {
     /// Opens the file with the rows that are there.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let mut rows = Vec::new();
@@ -92,8 +167,20 @@ impl Rows {
         self.rows.iter().any(|row| row.key() == *key)
     }
 
+    /// Keeps only rows of certain keys, in the file too.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&[String; 6]) -> bool) -> anyhow::Result<()> {
+        let before = self.rows.len();
+        self.rows.retain(|row| keep(&row.key()));
+        if self.rows.len() == before {
+            return Ok(());
+        }
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        self.rows.iter().try_for_each(|row| writer.serialize(row))?;
+        write_file(&self.path, &writer.into_inner()?, true)
+    }
+
     /// Adds a row, to the file first.
-    pub(crate) fn push(&mut self, row: Row) -> anyhow::Result<()> {
+    pub(crate) fn push(&mut self, row: T) -> anyhow::Result<()> {
         let shown = || format!("cannot write {}", self.path.display());
         let file = OpenOptions::new()
             .create(true)

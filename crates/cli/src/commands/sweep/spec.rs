@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use tqz_data::{DataSet, OpenOptions};
 
-use crate::commands::compress::{AxisName, Preset, StepByName, TransformName};
+use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
 
 /// A sweep: every network at every combination of preset, transform and rate.
 #[derive(Debug, Deserialize)]
@@ -28,6 +28,12 @@ pub(crate) struct Spec {
     /// How the paper's quantizer chooses steps; by the output's error where absent.
     #[serde(default = "output")]
     pub(crate) step_by: Vec<StepByName>,
+    /// Test images on which every layer is also measured alone (layers.csv); 0 where absent: not done.
+    #[serde(default)]
+    pub(crate) layer_images: usize,
+    /// Whether coding gains of all layers are wanted too (gains.csv).
+    #[serde(default)]
+    pub(crate) gains: bool,
     /// The networks.
     #[serde(rename = "network")]
     pub(crate) networks: Vec<NetworkSpec>,
@@ -45,6 +51,8 @@ pub(crate) struct NetworkSpec {
     pub(crate) calib: Set,
     /// Images that are reported on.
     pub(crate) test: Set,
+    /// Another number of images for layers alone than the sweep's.
+    pub(crate) layer_images: Option<usize>,
     /// Other rates than the sweep's.
     pub(crate) bits: Option<Vec<f64>>,
 }

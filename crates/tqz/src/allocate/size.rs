@@ -1,5 +1,4 @@
-//! Decides rates: finds the one step constant c at which the whole file meets its target. With an entropy coder the best
-//! allocation is a single slope (theory §8.1), so bit-depths follow from c and the sensitivities.
+//! The step constant at which a file has the size asked for.
 
 use crate::config::RateTarget;
 use crate::error::TqzError;

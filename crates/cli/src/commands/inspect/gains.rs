@@ -1,0 +1,84 @@
+//! `tqz inspect --gain`: what each transform gains on each layer, from saved statistics.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tqz::{Axis, Gain, LayerGains, Source, TransformSpec};
+use tqz_engine::EngineDevice;
+
+use crate::commands::calibrate::read_statistics;
+use crate::output::{Console, table};
+
+/// Gains of all layers.
+#[derive(Debug, Serialize)]
+struct Gains {
+    model: String,
+    layers: Vec<LayerGains>,
+}
+
+/// Prints coding gains.
+pub(super) fn show(model: &Path, statistics: &Path, console: &Console) -> anyhow::Result<()> {
+    let source = Source::read(model, &EngineDevice::cpu())?;
+    let statistics = read_statistics(statistics)?;
+    let found = Gains {
+        model: model.display().to_string(),
+        layers: tqz::coding_gains(&source, &statistics)?,
+    };
+    console.result(&found, || gain_table(&found.layers))
+}
+
+/// One row a layer: total gain of each transform in decibel, with the weights' part; the ELT's in bits.
+fn gain_table(layers: &[LayerGains]) -> String {
+    let header = [
+        "layer",
+        "shape",
+        "KLT column dB",
+        "ELT column dB",
+        "bits",
+        "KLT row dB",
+        "ELT row dB",
+        "bits",
+        "DCT-I dB",
+        "DCT-II dB",
+        "KLT kernel dB",
+        "ELT kernel dB",
+        "condition of Cγγ",
+    ];
+    let rows = layers.iter().map(|layer| {
+        let shape: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
+        let find = |transform, axis| {
+            let mut gains = layer.gains.iter();
+            gains.find(|g| (g.transform, g.axis) == (transform, axis))
+        };
+        let db = |transform, axis| {
+            find(transform, axis).map_or("–".to_owned(), |g: &Gain| {
+                format!("{:.2} ({:.2})", g.total_db, g.weights_db)
+            })
+        };
+        let bits = |axis| {
+            find(TransformSpec::Elt, axis)
+                .map_or("–".to_owned(), |g| format!("{:.2}", g.bits_per_weight))
+        };
+        let condition = find(TransformSpec::Elt, Axis::Column)
+            .map_or("–".to_owned(), |g| format!("{:.1e}", g.condition));
+        vec![
+            layer.name.clone(),
+            shape.join("×"),
+            db(TransformSpec::Klt, Axis::Column),
+            db(TransformSpec::Elt, Axis::Column),
+            bits(Axis::Column),
+            db(TransformSpec::Klt, Axis::Row),
+            db(TransformSpec::Elt, Axis::Row),
+            bits(Axis::Row),
+            db(TransformSpec::Dct1, Axis::Kernel),
+            db(TransformSpec::Dct2, Axis::Kernel),
+            db(TransformSpec::Klt, Axis::Kernel),
+            db(TransformSpec::Elt, Axis::Kernel),
+            condition,
+        ]
+    });
+    format!(
+        "{}\nIn brackets: the part that comes from decorrelating the weights. Bits per weight are saved at high rate, S not counted.",
+        table(&header, 2, rows.collect())
+    )
+}

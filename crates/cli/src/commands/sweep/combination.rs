@@ -1,0 +1,95 @@
+//! What a sweep tries: one combination of preset, transform, axis, choice of steps and rate at a time.
+
+use clap::ValueEnum;
+use tqz::{EncoderConfig, PaperSpec, RateTarget};
+
+use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
+use crate::commands::sweep::spec::Spec;
+
+/// One combination to try.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Combination {
+    preset: Preset,
+    transform: TransformName,
+    axis: AxisName,
+    step_by: StepByName,
+    pub(super) bits: f64,
+}
+
+impl Combination {
+    /// Every combination that exists, in the order of the specification.
+    pub(super) fn all(spec: &Spec, bits: &[f64]) -> Vec<Self> {
+        let mut all = Vec::new();
+        for &preset in &spec.presets {
+            for &step_by in &spec.step_by {
+                for &axis in &spec.axes {
+                    for &transform in &spec.transforms {
+                        let made = bits.iter().map(|&bits| Self {
+                            preset,
+                            transform,
+                            axis,
+                            step_by,
+                            bits,
+                        });
+                        all.extend(made.filter(|c| c.exists()));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether it is one of its own: no transform has no axis, cosines are for kernels, both sides and other choices of steps
+    /// for the paper's quantizer alone.
+    fn exists(self) -> bool {
+        let column = matches!(self.axis, AxisName::Column);
+        let kernel = matches!(self.axis, AxisName::Kernel);
+        let output = matches!(self.step_by, StepByName::Output);
+        let suits = match self.transform {
+            TransformName::Identity => column,
+            TransformName::Dct1 | TransformName::Dct2 => kernel,
+            _ => true,
+        };
+        let both = matches!(self.axis, AxisName::Both);
+        suits && (matches!(self.preset, Preset::Paper) || (!both && output))
+    }
+
+    /// What the encoder is asked for.
+    pub(super) fn config(self, seed: u64) -> EncoderConfig {
+        EncoderConfig {
+            transform: self.transform.into(),
+            axis: self.axis.into(),
+            paper: self.preset.paper(PaperSpec {
+                step_by: self.step_by.into(),
+                ..PaperSpec::default()
+            }),
+            effort: self.preset.into(),
+            seed,
+            ..EncoderConfig::new(RateTarget::BitsPerWeight(self.bits))
+        }
+    }
+
+    /// Preset, transform, axis and choice of steps by name.
+    pub(super) fn names(self) -> [String; 4] {
+        [
+            value_name(&self.preset),
+            value_name(&self.transform),
+            value_name(&self.axis),
+            value_name(&self.step_by),
+        ]
+    }
+
+    /// What a row of the table says of it.
+    pub(super) fn key(self, network: &str) -> [String; 6] {
+        let [preset, transform, axis, step_by] = self.names();
+        let bits = self.bits.to_string();
+        [network.to_owned(), preset, transform, axis, step_by, bits]
+    }
+}
+
+/// A value as it is written on the command line.
+fn value_name(value: &impl ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or(String::new(), |v| v.get_name().to_owned())
+}

@@ -1,0 +1,58 @@
+//! What each layer's quantization does to the outputs when all others are left as they were: the measure against which the
+//! closed form, which predicts layer by layer, can be held (theory §7).
+
+use std::collections::BTreeMap;
+
+use ndarray::ArrayD;
+use tqz_engine::Network;
+
+use crate::encoder::spread;
+use crate::error::TqzError;
+use crate::fidelity::Yardstick;
+use crate::images::Images;
+use crate::progress::Progress;
+use crate::source::Source;
+
+/// Distances of outputs from the original's: nats, or squared error summed over an image; mean over images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerDistances {
+    /// With the weights of all layers, side values as in the original.
+    pub all: f64,
+    /// By layer, in the order of [`Source::layers`], with its weights alone.
+    pub alone: Vec<f64>,
+}
+
+/// Runs the network with one layer's weights at a time taken from `quantized`, on at most `most_images` images.
+///
+/// # Errors
+/// The network does not run, or `quantized` is another one.
+pub fn layer_distances(
+    source: &Source,
+    quantized: &Network,
+    (images, most_images): (&Images, usize),
+    progress: &dyn Progress,
+) -> Result<LayerDistances, TqzError> {
+    let numbers = spread((0..images.len()).collect(), most_images);
+    let yardstick = Yardstick::new(source.network(), images, &numbers)?;
+    let weights = source.layers().iter().map(|layer| {
+        let missing = || TqzError::layer(&layer.name, "the other network does not have it");
+        Ok((
+            layer.name.clone(),
+            quantized.weight(&layer.name).ok_or_else(missing)?,
+        ))
+    });
+    let weights: Vec<(String, ArrayD<f32>)> = weights.collect::<Result<_, TqzError>>()?;
+    progress.begin("measuring layers", weights.len() as u64);
+    let measure = |replaced: BTreeMap<String, ArrayD<f32>>| {
+        yardstick.measure(&source.network().with_weights(&replaced)?)
+    };
+    let all = measure(weights.iter().cloned().collect())?;
+    let alone = weights.into_iter().map(|one| {
+        let distance = measure(BTreeMap::from([one]));
+        progress.advance(1);
+        distance
+    });
+    let alone = alone.collect::<Result<_, _>>()?;
+    progress.finish();
+    Ok(LayerDistances { all, alone })
+}
