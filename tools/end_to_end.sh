@@ -57,6 +57,13 @@ NETWORKS
 cp "$SHARED"/models/*.onnx "$work/original/"
 "$PYTHON" tools/check_exports.py "$work/original" "$work/exported" --threads 2
 
+echo "== every form of some networks, in ONNX Runtime"
+mkdir "$work/forms"
+"$tqz" compress "$SHARED/models/resnet18-cifar10.onnx" --calib $cards/cifar10-calib.toml --source "$calibration" --images 64 \
+    --bits 0.5 --macs 0.6 --preset fast -o "$work/forms/resnet18-cifar10.tqz" --json > /dev/null
+cp "$work/densenet40-12-cifar10.tqz" "$work/forms/"
+"$PYTHON" tools/check_forms.py "$work/forms" --program "$tqz" --calib $cards --shared "$SHARED"
+
 echo "== every number of every network's output against ONNX Runtime"
 "$PYTHON" tools/check_engine.py "$SHARED/models" --program "$target/release/examples/outputs"
 

@@ -10,6 +10,8 @@ mod output;
 #[cfg(feature = "encoder")]
 mod page;
 mod progress;
+#[cfg(feature = "encoder")]
+mod runtime;
 
 use std::process::ExitCode;
 
@@ -65,9 +67,18 @@ enum Command {
     Compress(commands::compress::Args),
     /// .tqz file → ONNX network
     Decompress(commands::decompress::Args),
+    /// .tqz file → ONNX network for fewer operations, integer arithmetic, or a small file
+    #[cfg(feature = "encoder")]
+    Export(commands::export::Args),
     /// Score a network, ONNX or .tqz, and compare it with a reference
     #[cfg(feature = "encoder")]
     Eval(commands::eval::Args),
+    /// Run a network, ONNX or .tqz, on an image or an array
+    #[cfg(feature = "encoder")]
+    Run(commands::run::Args),
+    /// Measure how long networks take, ONNX and the forms of .tqz files
+    #[cfg(feature = "encoder")]
+    Bench(commands::bench::Args),
     /// Show the layers of an ONNX or .tqz file
     Inspect(commands::inspect::Args),
     /// Networks at many rates, presets and transforms: a table of points and a page of plots
@@ -108,7 +119,13 @@ fn run(cli: &Cli, console: &Console) -> anyhow::Result<()> {
         Command::Compress(args) => commands::compress::run(args, &cli.common, console),
         Command::Decompress(args) => commands::decompress::run(args, &cli.common, console),
         #[cfg(feature = "encoder")]
+        Command::Export(args) => commands::export::run(args, &cli.common, console),
+        #[cfg(feature = "encoder")]
         Command::Eval(args) => commands::eval::run(args, &cli.common, console),
+        #[cfg(feature = "encoder")]
+        Command::Run(args) => commands::run::run(args, &cli.common, console),
+        #[cfg(feature = "encoder")]
+        Command::Bench(args) => commands::bench::run(args, &cli.common, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
         #[cfg(feature = "encoder")]
         Command::Sweep(args) => commands::sweep::run(args, &cli.common, console),

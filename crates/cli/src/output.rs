@@ -69,6 +69,13 @@ const LONGEST_ERROR: usize = 4000;
 #[derive(Debug)]
 pub(crate) struct Usage(String);
 
+impl Usage {
+    /// A wrong use, in the user's words.
+    pub(crate) fn new(told: &str) -> Self {
+        Self(told.to_owned())
+    }
+}
+
 impl std::fmt::Display for Usage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

@@ -362,6 +362,74 @@ fn illegal_values_are_wrong_usage_and_outputs_are_checked_first() {
 }
 
 #[test]
+fn forms_are_exported_run_and_timed() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
+    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
+    let compress = [
+        "compress", model, "--calib", calib, "--images", "40", "--bits", "4", "--preset", "fast",
+        "-o", "d.tqz", "--json",
+    ];
+    json(&tqz(here, &compress));
+    for form in ["dense", "transform", "packed", "int8"] {
+        let output = format!("{form}.onnx");
+        let mut export = vec!["export", "d.tqz", "--form", form, "-o", &output, "--json"];
+        if form == "int8" {
+            export.extend(["--calib", calib, "--images", "20"]);
+        }
+        let exported = json(&tqz(here, &export));
+        assert_eq!(exported["form"], form);
+        assert_eq!(exported["int8"].is_object(), form == "int8");
+    }
+    let images = assets("demo-test.npz");
+    let images = images.to_str().expect("path is text");
+    let test = assets("demo-test.toml");
+    let test = test.to_str().expect("path is text");
+    let run = |network: &str, output: &str| {
+        let run = [
+            "run", network, "--input", images, "--card", test, "-o", output, "--json",
+        ];
+        json(&tqz(here, &run))
+    };
+    let (whole, form) = (run("d.tqz", "a.npy"), run("transform.onnx", "b.npy"));
+    assert_eq!(whole["outputs"][0]["shape"], form["outputs"][0]["shape"]);
+    let again = ["run", "dense.onnx", "--input", "a.npy"];
+    assert_eq!(
+        tqz(here, &again).status.code(),
+        Some(1),
+        "an output is no input"
+    );
+    let bench = [
+        "bench",
+        model,
+        "d.tqz",
+        "--batch",
+        "1",
+        "--run-threads",
+        "1",
+        "--seconds",
+        "0",
+        "--json",
+    ];
+    let timed = json(&tqz(here, &bench));
+    let rows = timed["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 3);
+    assert_eq!(rows[0]["ratio"].as_f64(), Some(1.0));
+    assert!(
+        rows.iter()
+            .all(|row| row["median_ms"].as_f64().is_some_and(|ms| ms > 0.0))
+    );
+}
+
+#[test]
+fn eight_bits_without_images_are_wrong_usage() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let export = ["export", "d.tqz", "--form", "int8", "-o", "d.onnx"];
+    assert_eq!(tqz(folder.path(), &export).status.code(), Some(2));
+}
+
+#[test]
 fn a_bound_on_loss_is_met_on_images_kept_back() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let here = folder.path();

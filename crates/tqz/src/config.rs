@@ -154,6 +154,8 @@ pub struct EncoderConfig {
     pub axis: Axis,
     /// The paper's quantizer in place of the adaptive one.
     pub paper: Option<PaperSpec>,
+    /// Multiply–accumulates of the network in the transform domain, at most, as a part of the dense network's. Legal: 0.01 to 1.
+    pub macs: Option<f64>,
     /// Rounding of coefficients.
     pub quantizer: QuantizerSpec,
     /// Damping of all layers; chosen by the encoder where absent.
@@ -172,11 +174,29 @@ impl EncoderConfig {
             transform: TransformSpec::default(),
             axis: Axis::default(),
             paper: None,
+            macs: None,
             quantizer: QuantizerSpec::default(),
             damping: None,
             effort: Effort::default(),
             seed: 0,
         }
+    }
+
+    fn check_macs(&self) -> Result<(), TqzError> {
+        let Some(part) = self.macs else { return Ok(()) };
+        check("the part of multiply–accumulates", part, 0.01..=1.0)?;
+        let column = matches!(
+            self.transform,
+            TransformSpec::Auto | TransformSpec::Klt | TransformSpec::Elt
+        );
+        if self.paper.is_some() || self.axis != Axis::Column || !column {
+            return Err(TqzError::Request(
+                "multiply–accumulates are saved by column transforms: use them with --transform auto, klt or elt, --axis column, and \
+                 not with --preset paper"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Checks every number against its legal range.
@@ -209,6 +229,7 @@ impl EncoderConfig {
                     .to_owned(),
             ));
         }
+        self.check_macs()?;
         check("lambda", self.quantizer.lambda, 0.0..=1.0)?;
         if let Some(damping) = self.damping {
             check("damping of A", damping.input, 1e-6..=10.0)?;

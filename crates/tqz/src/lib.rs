@@ -17,6 +17,8 @@ mod decoder;
 mod encoder;
 mod error;
 #[cfg(feature = "encoder")]
+mod export;
+#[cfg(feature = "encoder")]
 mod fidelity;
 #[cfg(feature = "encoder")]
 mod fold;
@@ -69,6 +71,12 @@ pub use decoder::{CompressedModel, Inspection};
 #[cfg(feature = "encoder")]
 pub use encoder::{compress, compress_within};
 pub use error::TqzError;
+#[cfg(feature = "encoder")]
+pub use export::{
+    Activations, Clipping, Costs, FloatLayers, Form, Int8Report, Int8Spec, LayerCost,
+};
+#[cfg(feature = "encoder")]
+pub use fidelity::Agreement;
 #[cfg(feature = "encoder")]
 pub use images::Images;
 #[cfg(feature = "encoder")]

@@ -154,7 +154,7 @@ impl Source {
 }
 
 /// Graph-level tensors by the name that operators use: initializers and outputs of Constant nodes.
-fn named_tensors(model: &ModelProto) -> BTreeMap<String, usize> {
+pub(crate) fn named_tensors(model: &ModelProto) -> BTreeMap<String, usize> {
     let mut by_place: BTreeMap<String, String> = BTreeMap::new();
     if let Some(graph) = &model.graph {
         for (i, tensor) in graph.initializer.iter().enumerate() {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use serde::Serialize;
 use tqz::{
-    Damping, Effort, EncoderConfig, Images, PaperCurves, PaperSpec, Progress, QuantizerSpec,
-    RateTarget, Report, Source, Statistics, TqzError,
+    CompressedModel, Damping, Effort, EncoderConfig, Images, PaperCurves, PaperSpec, Progress,
+    QuantizerSpec, RateTarget, Report, Source, Statistics, TqzError,
 };
 use tqz_data::DataSet;
 
@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Paper's quantizer: the error by which steps are chosen
     #[arg(long, value_enum, default_value_t = StepByName::Output)]
     step_by: StepByName,
+    /// Multiply–accumulates in the transform domain, at most, as a part of the original's (0.5: half)
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    macs: Option<f64>,
     /// Paper's quantizer: distortion by running the network for each block (slow); points are kept in FILE, and those there are
     /// not measured again
     #[arg(long, value_name = "FILE", requires = "calib")]
@@ -142,6 +145,9 @@ struct Outcome {
     bits_per_weight: f64,
     original_bytes: u64,
     calibration_images: u64,
+    /// Multiply–accumulates in the transform domain, of the original's; where a limit was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    macs_percent: Option<f64>,
     seconds: f64,
     /// What was asked for as a bound on loss, and what was found.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,6 +249,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         bits_per_weight: report.bits_per_weight,
         original_bytes: std::fs::metadata(&args.model)?.len(),
         calibration_images: evidence.statistics.images(),
+        macs_percent: args.macs.map(|_| macs_percent(&bytes)).transpose()?,
         seconds: start.elapsed().as_secs_f64(),
         judged: judge.as_ref().and_then(|judge| {
             let found = report.judged?;
@@ -317,6 +324,7 @@ fn config(args: &Args, seed: u64) -> EncoderConfig {
             blocks: args.blocks,
             step_by: args.step_by.into(),
         }),
+        macs: args.macs,
         quantizer: QuantizerSpec {
             feedback: !args.no_feedback,
             lambda: args.lambda,
@@ -325,6 +333,12 @@ fn config(args: &Args, seed: u64) -> EncoderConfig {
         effort: args.preset.into(),
         seed,
     }
+}
+
+/// Multiply–accumulates of a file's network in the transform domain, in per cent of the dense one's.
+fn macs_percent(bytes: &[u8]) -> anyhow::Result<f64> {
+    let costs = CompressedModel::decode(bytes)?.costs(None)?;
+    Ok(100.0 * costs.macs() as f64 / costs.macs_dense().max(1) as f64)
 }
 
 fn text(outcome: &Outcome) -> String {
@@ -339,5 +353,8 @@ fn text(outcome: &Outcome) -> String {
         outcome.original_bytes as f64 / outcome.file_bytes.max(1) as f64,
         outcome.seconds
     );
-    size + &judged.collect::<String>()
+    let macs = outcome.macs_percent.map(|percent| {
+        format!("\nmultiply–accumulates in the transform domain: {percent:.1} % of the original's")
+    });
+    size + &macs.unwrap_or_default() + &judged.collect::<String>()
 }

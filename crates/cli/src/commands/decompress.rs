@@ -7,6 +7,8 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::Common;
+#[cfg(feature = "encoder")]
+use crate::commands::export::{FormName, Int8Args, exported};
 use crate::output::{Console, check_free, thousands};
 use crate::progress::Bars;
 
@@ -19,6 +21,13 @@ pub(crate) struct Args {
     /// Network to write
     #[arg(short, long, value_name = "M.onnx")]
     output: PathBuf,
+    #[cfg(feature = "encoder")]
+    /// What the network is for; as `tqz export` has it
+    #[arg(long, value_enum, default_value_t = FormName::Dense)]
+    form: FormName,
+    #[cfg(feature = "encoder")]
+    #[command(flatten)]
+    int8: Int8Args,
 }
 
 #[derive(Debug, Serialize)]
@@ -32,10 +41,16 @@ struct Outcome {
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     check_free(&args.output, common.force)?;
     let start = Instant::now();
-    let compressed = super::read_compressed(&args.file, &Bars::new(console))?;
-    let model = compressed
-        .to_model()
-        .with_context(|| args.file.display().to_string())?;
+    #[cfg(feature = "encoder")]
+    args.int8.check(args.form)?;
+    let bars = Bars::new(console);
+    let compressed = super::read_compressed(&args.file, &bars)?;
+    #[cfg(feature = "encoder")]
+    let model =
+        exported(&compressed, (args.form, &args.int8), common.seed, &bars).map(|(model, _)| model);
+    #[cfg(not(feature = "encoder"))]
+    let model = compressed.to_model();
+    let model = model.with_context(|| args.file.display().to_string())?;
     tqz_onnx::write_model(&args.output, &model)?;
     let outcome = Outcome {
         output: args.output.display().to_string(),

@@ -1,6 +1,8 @@
 //! `tqz inspect`: the layers of an ONNX or .tqz file, and where a .tqz file's bytes are.
 
 #[cfg(feature = "encoder")]
+mod costs;
+#[cfg(feature = "encoder")]
 mod gains;
 
 use std::path::PathBuf;
@@ -25,6 +27,10 @@ pub(crate) struct Args {
     #[cfg(feature = "encoder")]
     #[arg(long, value_name = "STATS", requires = "gain")]
     stats: Option<PathBuf>,
+    #[cfg(feature = "encoder")]
+    /// Shape of the input that costs are counted for, as in 1,3,224,224 (default: the network's, free extents 64)
+    #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
+    input: Vec<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,6 +43,9 @@ struct Outcome {
     layers: Vec<LayerReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shares: Vec<Share>,
+    #[cfg(feature = "encoder")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    costs: Option<costs::Totals>,
 }
 
 pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
@@ -55,6 +64,11 @@ pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
             text.push('\n');
             text.push_str(&super::share_table(&outcome.shares));
         }
+        #[cfg(feature = "encoder")]
+        if let Some(totals) = &outcome.costs {
+            text.push('\n');
+            text.push_str(&costs::table_of(totals));
+        }
         format!(
             "{text}\n{}: {} weights, {} bytes, {:.3} bits/weight",
             outcome.model,
@@ -70,13 +84,19 @@ fn compressed(args: &Args, console: &Console) -> anyhow::Result<Outcome> {
     let inspection = compressed
         .inspect()
         .with_context(|| args.model.display().to_string())?;
-    outcome(
+    let outcome = outcome(
         args,
         "tqz",
         compressed.weights(),
         (inspection.layers, inspection.shares),
         |bytes| compressed.bits_per_weight(bytes),
-    )
+    )?;
+    #[cfg(feature = "encoder")]
+    let outcome = Outcome {
+        costs: costs::of(&compressed, &args.input, console)?,
+        ..outcome
+    };
+    Ok(outcome)
 }
 
 #[cfg(not(feature = "encoder"))]
@@ -115,5 +135,7 @@ fn outcome(
         bits_per_weight: bits_per_weight(file_bytes),
         layers,
         shares,
+        #[cfg(feature = "encoder")]
+        costs: None,
     })
 }

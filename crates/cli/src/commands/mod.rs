@@ -1,6 +1,8 @@
 //! One file per subcommand: what was typed → library calls → a table or JSON. What several commands need is here.
 
 #[cfg(feature = "encoder")]
+pub(crate) mod bench;
+#[cfg(feature = "encoder")]
 pub(crate) mod calibrate;
 #[cfg(feature = "encoder")]
 pub(crate) mod compress;
@@ -11,6 +13,8 @@ pub(crate) mod decompress;
 pub(crate) mod demo;
 #[cfg(feature = "encoder")]
 pub(crate) mod eval;
+#[cfg(feature = "encoder")]
+pub(crate) mod export;
 pub(crate) mod inspect;
 #[cfg(feature = "encoder")]
 mod judge;
@@ -18,6 +22,8 @@ mod judge;
 pub(crate) mod merge;
 #[cfg(feature = "encoder")]
 mod names;
+#[cfg(feature = "encoder")]
+pub(crate) mod run;
 #[cfg(feature = "encoder")]
 pub(crate) mod sweep;
 
@@ -27,6 +33,8 @@ use anyhow::{Context, anyhow};
 use tqz::{CompressedModel, LayerReport, Progress, Share};
 #[cfg(feature = "encoder")]
 use tqz_engine::{EngineDevice, Network};
+#[cfg(feature = "encoder")]
+use tqz_onnx::model::ModelProto;
 
 #[cfg(feature = "encoder")]
 use crate::Common;
@@ -79,15 +87,18 @@ pub(crate) fn load_network(
     device: &EngineDevice,
     progress: &dyn Progress,
 ) -> anyhow::Result<Network> {
-    let shown = || path.display().to_string();
-    let model = if starts_compressed(path)? {
-        read_compressed(path, progress)?
-            .to_model()
-            .with_context(shown)?
-    } else {
-        tqz_onnx::read_model(path)?
-    };
-    Network::from_model(&model, device).with_context(shown)
+    let model = load_model(path, progress)?;
+    Network::from_model(&model, device).with_context(|| path.display().to_string())
+}
+
+/// Reads a model from an ONNX or a `.tqz` file.
+#[cfg(feature = "encoder")]
+pub(crate) fn load_model(path: &Path, progress: &dyn Progress) -> anyhow::Result<ModelProto> {
+    if !starts_compressed(path)? {
+        return Ok(tqz_onnx::read_model(path)?);
+    }
+    let model = read_compressed(path, progress)?.to_model();
+    model.with_context(|| path.display().to_string())
 }
 
 /// Whether the file at `path` begins like a `.tqz` file.

@@ -7,6 +7,7 @@ use crate::config::{Axis, Basis, EncoderConfig, QuantizerSpec, TransformSpec};
 use crate::encoder::guess::{Spread, spreads};
 use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
 use crate::encoder::prepared::PreparedLayer;
+use crate::encoder::speed::Limit;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::report::bits_per_weight;
@@ -57,7 +58,8 @@ impl Alternatives {
         let high_rate = config
             .target
             .limit(total_weights)
-            .is_some_and(|bytes| bits_per_weight(bytes, total_weights) >= HIGH_RATE);
+            .is_some_and(|bytes| bits_per_weight(bytes, total_weights) >= HIGH_RATE)
+            && config.macs.is_none();
         let basis = match config.transform {
             TransformSpec::Identity | TransformSpec::Dct1 | TransformSpec::Dct2 => None,
             TransformSpec::Klt => Some(Basis::Klt),
@@ -92,7 +94,13 @@ impl Alternatives {
         self.first.warning.as_ref()
     }
 
-    /// Codes the layer with the constant `c`: in the way given, or in the better one, which is noted.
+    /// Distortion without each row of T of the first way; empty where that is no transform.
+    pub(crate) fn energy(&self) -> &[f64] {
+        let transformed = self.first.transformed.as_ref();
+        transformed.map_or(&[], |transformed| &transformed.basis.energy)
+    }
+
+    /// Codes the layer with the constant `c`: in the first way with at most so many rows of T, in the way given, or in the better one, which is noted.
     ///
     /// # Errors
     /// Numbers that cannot be solved for, or that the format cannot hold.
@@ -100,19 +108,24 @@ impl Alternatives {
         &self,
         way: &mut Way,
         quantizer: QuantizerSpec,
-        c: f64,
+        (c, limit): (f64, Limit),
     ) -> Result<CodedLayer, TqzError> {
+        if limit.is_some() {
+            *way = Way::First;
+        }
         let second = match (&self.second, *way) {
             (None, _) | (_, Way::First) => None,
-            (Some(second), Way::Second) => return self.judged(code_layer(second, quantizer, c)?),
+            (Some(second), Way::Second) => {
+                return self.judged(code_layer(second, quantizer, (c, None))?);
+            }
             (Some(second), Way::Undecided) => Some(second),
         };
-        let first = code_layer(&self.first, quantizer, c)?;
+        let first = code_layer(&self.first, quantizer, (c, limit))?;
         *way = Way::First;
         let Some(second) = second else {
             return Ok(first);
         };
-        let other = self.judged(code_layer(second, quantizer, c)?)?;
+        let other = self.judged(code_layer(second, quantizer, (c, None))?)?;
         // The slope of distortion over bits at which a uniform quantizer of step c works, if rounding was plain.
         let lambda = match quantizer.lambda {
             l if l > 0.0 => l,

@@ -1,7 +1,7 @@
 //! One layer at one step size: quantized as it is, or as T and S of a column transform, with S refitted to the quantized T
 //! (theory §9).
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, s};
 use tqz_format::{
     Block as CodedBlock, BlockCoding, LayerRecord, LevelMatrix, MatrixSpec, StepScale,
 };
@@ -9,6 +9,7 @@ use tqz_format::{
 use crate::config::QuantizerSpec;
 use crate::encoder::mixed::MixedFailure;
 use crate::encoder::prepared::{PreparedLayer, Transformed};
+use crate::encoder::speed::Limit;
 use crate::error::TqzError;
 use crate::linalg::{Block, ColumnFactor, damped, damped_blocks, product, solve_positive};
 use crate::quantize::{Outcome, Problem, StepFactors, quantize};
@@ -27,14 +28,14 @@ pub(crate) struct CodedLayer {
     pub(crate) distortion: f64,
 }
 
-/// Codes a layer with the constant `c`.
+/// Codes a layer with the constant `c`, and at most so many rows of T.
 ///
 /// # Errors
 /// Numbers that cannot be solved for even after damping.
 pub(crate) fn code_layer(
     prepared: &PreparedLayer,
     quantizer: QuantizerSpec,
-    c: f64,
+    (c, limit): (f64, Limit),
 ) -> Result<CodedLayer, TqzError> {
     if let Some(mixed) = &prepared.mixed {
         let coded = mixed.code(&prepared.output, quantizer, c);
@@ -49,7 +50,7 @@ pub(crate) fn code_layer(
     }
     match &prepared.transformed {
         None => code_direct(prepared, quantizer, c),
-        Some(transformed) => code_column(prepared, transformed, quantizer, c),
+        Some(transformed) => code_column(prepared, transformed, quantizer, (c, limit)),
     }
 }
 
@@ -120,9 +121,9 @@ fn code_column(
     prepared: &PreparedLayer,
     transformed: &Transformed,
     quantizer: QuantizerSpec,
-    c: f64,
+    (c, limit): (f64, Limit),
 ) -> Result<CodedLayer, TqzError> {
-    let outcome = quantize_kernels(prepared, transformed, quantizer, c)?;
+    let outcome = quantize_kernels(prepared, transformed, quantizer, (c, limit))?;
     let kernels = kept_rows(&outcome.matrix)?;
     let t = values(&kernels);
     let basis = if t.nrows() == 0 {
@@ -152,8 +153,11 @@ fn quantize_kernels(
     prepared: &PreparedLayer,
     transformed: &Transformed,
     quantizer: QuantizerSpec,
-    c: f64,
+    (c, limit): (f64, Limit),
 ) -> Result<Outcome, TqzError> {
+    let rows = transformed.basis.t.nrows();
+    let rows = limit.unwrap_or(rows).min(rows);
+    let t = transformed.basis.t.slice(s![..rows, ..]).to_owned();
     let feedback = usize::from(quantizer.feedback);
     let cols = if quantizer.feedback {
         prepared.input[0].d()
@@ -161,11 +165,11 @@ fn quantize_kernels(
         prepared.plain_input[0].clone()
     };
     let problem = Problem {
-        coefficients: &transformed.basis.t,
+        coefficients: &t,
         period: prepared.layer.period,
         input: &prepared.input[..feedback],
         output: &[],
-        row_sensitivity: &transformed.basis.row_sensitivity,
+        row_sensitivity: &transformed.basis.row_sensitivity[..rows],
         col_sensitivity: &[cols],
         c,
         lambda: quantizer.lambda,

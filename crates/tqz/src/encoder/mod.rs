@@ -11,6 +11,7 @@ mod layer;
 mod mixed;
 mod pass;
 mod prepared;
+mod speed;
 mod within;
 
 use tqz_format::TqzFile;

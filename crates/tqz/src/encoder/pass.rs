@@ -13,11 +13,17 @@ use crate::encoder::alternatives::{Alternatives, Way};
 use crate::encoder::conditioned::unmeasured_sensitivity;
 use crate::encoder::guess::step_for;
 use crate::encoder::layer::CodedLayer;
+use crate::encoder::speed::{Limit, Worth, limits as limits_of, part_of_dense};
 use crate::error::TqzError;
+use crate::export::macs_of_layers;
 use crate::notes::drop_dear_notes;
 
 /// Octaves of the step constant after which it is decided again how each layer is coded.
 const FAR: f64 = 1.0;
+/// Part of the multiply–accumulates asked for that is near enough.
+const CLOSE_PART: f64 = 0.97;
+/// Searches for them at most.
+const ROUNDS: u32 = 3;
 
 /// Prepared layers and what the file holds beside them.
 pub(crate) struct Pass<'a> {
@@ -122,17 +128,64 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// A target that cannot be reached.
     pub(crate) fn search(&self, hint: Hint) -> Result<Coded, TqzError> {
+        let Some(part) = self.job.config.macs else {
+            return self.search_decided(hint, &vec![None; self.prepared.len()]);
+        };
+        let mut worths = self.worths()?;
+        let mut hint = hint;
+        let mut trials = 0;
+        let mut round = 1;
+        let mut limits = limits_of(&worths, part)?;
+        loop {
+            let mut found = self.search_decided(hint, &limits)?;
+            trials += found.trials;
+            found.trials = trials;
+            let records = || found.layers.iter().map(|layer| &layer.record);
+            let reached = part_of_dense(&worths, records());
+            if reached > CLOSE_PART * part || round == ROUNDS {
+                return Ok(found);
+            }
+            // Rows that leave because of the rate leave work for others.
+            for ((worth, record), limit) in worths.iter_mut().zip(records()).zip(&limits) {
+                worth.note(record, *limit);
+            }
+            let next = limits_of(&worths, part)?;
+            if next == limits {
+                return Ok(found);
+            }
+            limits = next;
+            hint.step = Some(found.step);
+            round += 1;
+        }
+    }
+
+    /// What the rows of each layer are worth and cost.
+    ///
+    /// # Errors
+    /// The network does not run on an input of its own shape.
+    pub(crate) fn worths(&self) -> Result<Vec<Worth>, TqzError> {
+        let source = self.job.source;
+        let macs = macs_of_layers(source.network(), source.layers())?;
+        let worth = |(prepared, macs): (&Alternatives, u64)| {
+            Worth::new(prepared.layer(), macs, prepared.energy())
+        };
+        Ok(self.prepared.iter().zip(macs).map(worth).collect())
+    }
+
+    /// A search in which every layer has a limit of rows.
+    fn search_decided(&self, hint: Hint, limits: &[Limit]) -> Result<Coded, TqzError> {
         let hint = Hint {
             step: hint.step.or_else(|| self.guess()),
             ..hint
         };
-        let mut found = self.search_once(hint)?;
+        let mut found = self.search_once(hint, limits)?;
         if (found.step.log2() - found.decided_at.log2()).abs() > FAR {
             let trials = found.trials;
-            found = self.search_once(Hint {
+            let hint = Hint {
                 step: Some(found.step),
                 ..hint
-            })?;
+            };
+            found = self.search_once(hint, limits)?;
             found.trials += trials;
         }
         Ok(found)
@@ -159,7 +212,8 @@ impl<'a> Pass<'a> {
     /// Values that the format cannot hold.
     pub(crate) fn at(&self, step: f64) -> Result<Coded, TqzError> {
         let mut ways = vec![Way::Undecided; self.prepared.len()];
-        let layers = self.code_all(step, &mut ways)?;
+        let limits = vec![None; self.prepared.len()];
+        let layers = self.code_all((step, &limits), &mut ways)?;
         Ok(Coded {
             bytes: self.bytes(&layers)?,
             layers,
@@ -170,12 +224,12 @@ impl<'a> Pass<'a> {
     }
 
     /// A search in which every layer's way is decided at the first step tried.
-    fn search_once(&self, hint: Hint) -> Result<Coded, TqzError> {
+    fn search_once(&self, hint: Hint, limits: &[Limit]) -> Result<Coded, TqzError> {
         let mut ways = vec![Way::Undecided; self.prepared.len()];
         let mut decided_at = None;
         let encode = |step: f64| {
             decided_at.get_or_insert(step);
-            let layers = self.code_all(step, &mut ways)?;
+            let layers = self.code_all((step, limits), &mut ways)?;
             let bytes = self.bytes(&layers)?;
             Ok::<_, TqzError>(Trial {
                 size_bytes: bytes.len() as u64,
@@ -214,7 +268,11 @@ impl<'a> Pass<'a> {
     }
 
     /// All layers at one step constant; in parallel, results in order.
-    fn code_all(&self, step: f64, ways: &mut [Way]) -> Result<Vec<CodedLayer>, TqzError> {
+    fn code_all(
+        &self,
+        (step, limits): (f64, &[Limit]),
+        ways: &mut [Way],
+    ) -> Result<Vec<CodedLayer>, TqzError> {
         let prepared = &self.prepared;
         let progress = self.job.progress;
         let weights: usize = prepared.iter().map(|p| p.layer().weights()).sum();
@@ -229,7 +287,8 @@ impl<'a> Pass<'a> {
             .with_max_len(1)
             .map(|&i| {
                 let mut way = given[i];
-                let coded = prepared[i].code(&mut way, self.job.config.quantizer, step);
+                let coded =
+                    prepared[i].code(&mut way, self.job.config.quantizer, (step, limits[i]));
                 progress.advance(prepared[i].layer().weights() as u64);
                 (i, way, coded)
             })

@@ -15,6 +15,8 @@ pub(crate) struct ColumnBasis {
     pub(crate) t: Array2<f32>,
     /// Sensitivity of each row of T: the second derivative of the distortion along it (1 for the ELT).
     pub(crate) row_sensitivity: Vec<f64>,
+    /// Distortion that leaving out each row alone causes.
+    pub(crate) energy: Vec<f64>,
 }
 
 /// Builds the transform from weights W (n × K), the damped input second moment A (K × K) and the damped output-gradient
@@ -39,14 +41,16 @@ pub(crate) fn column_basis(
 
 /// Orthonormal eigenvectors U of C: `T = UᵗW`, `S = U`; row k has sensitivity `(UᵗGU)_kk`.
 fn klt(w: &Array2<f64>, c: &Array2<f64>, g: &Array2<f64>) -> Result<ColumnBasis, NumericalFailure> {
-    let (_, u) = symmetric_eigen(c)?;
+    let (values, u) = symmetric_eigen(c)?;
     let t = product(Block::whole(&u).t(), Block::whole(w));
     let gu = product(Block::whole(g), Block::whole(&u));
-    let row_sensitivity = (0..u.ncols())
+    let row_sensitivity: Vec<f64> = (0..u.ncols())
         .map(|k| u.column(k).dot(&gu.column(k)))
         .collect();
+    let energy = values.iter().zip(&row_sensitivity).map(|(v, s)| v * s);
     Ok(ColumnBasis {
         t: t.mapv(|v| v as f32),
+        energy: energy.collect(),
         row_sensitivity,
     })
 }
@@ -55,12 +59,13 @@ fn klt(w: &Array2<f64>, c: &Array2<f64>, g: &Array2<f64>) -> Result<ColumnBasis,
 fn elt(w: &Array2<f64>, c: &Array2<f64>, g: &Array2<f64>) -> Result<ColumnBasis, NumericalFailure> {
     let l = cholesky_lower(g)?;
     let cl = product(Block::whole(c), Block::whole(&l));
-    let (_, v) = symmetric_eigen(&product(Block::whole(&l).t(), Block::whole(&cl)))?;
+    let (values, v) = symmetric_eigen(&product(Block::whole(&l).t(), Block::whole(&cl)))?;
     let u = product(Block::whole(&l), Block::whole(&v));
     let t = product(Block::whole(&u).t(), Block::whole(w));
     Ok(ColumnBasis {
         t: t.mapv(|x| x as f32),
         row_sensitivity: vec![1.0; g.nrows()],
+        energy: values.to_vec(),
     })
 }
 

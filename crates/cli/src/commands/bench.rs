@@ -1,0 +1,286 @@
+//! `tqz bench`: how long networks take, the forms of .tqz files among them, measured in turn so that all see the same machine.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ndarray::{ArrayD, IxDyn};
+use serde::Serialize;
+use tqz_engine::{EngineDevice, Network};
+use tqz_onnx::model::ModelProto;
+
+use crate::Common;
+use crate::commands::export::{FormName, Int8Args, exported};
+use crate::output::{Console, table};
+use crate::progress::Bars;
+use crate::runtime::{Runner, RuntimeArgs, RuntimeName, input_shape};
+
+/// Rounds before the first one that counts.
+const WARM_UP: usize = 3;
+/// Rounds that count, at least and at most.
+const ROUNDS: (usize, usize) = (11, 2000);
+
+/// Arguments of `tqz bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Networks (.onnx or .tqz); times are compared with the first one's
+    #[arg(required = true, value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    /// Forms of .tqz files (default: dense and transform; with --calib also int8 and int8-dense)
+    #[arg(long, value_enum, value_delimiter = ',')]
+    forms: Vec<FormName>,
+    /// Images at a time
+    #[arg(long, value_delimiter = ',', default_value = "1,8", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: Vec<u16>,
+    /// Threads (of the runtime)
+    #[arg(long = "run-threads", value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    run_threads: Vec<u16>,
+    /// Height and width of inputs that the network leaves free
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    extent: usize,
+    /// Seconds for each batch size and number of threads
+    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    seconds: f64,
+    #[command(flatten)]
+    int8: Int8Args,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+/// Times of one network in one setting.
+#[derive(Debug, Serialize)]
+struct Row {
+    network: String,
+    form: String,
+    batch: usize,
+    threads: usize,
+    rounds: usize,
+    /// Median time of one run.
+    median_ms: f64,
+    /// Quartiles of the time.
+    quartiles_ms: (f64, f64),
+    /// Median over rounds of this time over the first network's in the same round.
+    ratio: f64,
+    /// Quartiles of that ratio.
+    ratio_quartiles: (f64, f64),
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    runtime: RuntimeName,
+    rows: Vec<Row>,
+}
+
+struct Subject {
+    network: String,
+    form: String,
+    model: ModelProto,
+}
+
+pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    let runtime = args.runtime.chosen()?;
+    let device = super::device(common)?;
+    let bars = Bars::new(console);
+    let subjects = subjects(args, common.seed, &bars)?;
+    let mut rows = Vec::new();
+    for &threads in &args.run_threads {
+        for &batch in &args.batch {
+            let setting = (usize::from(batch), usize::from(threads));
+            rows.extend(measure(args, &subjects, (setting, common.seed), &device)?);
+        }
+    }
+    let outcome = Outcome { runtime, rows };
+    console.result(&outcome, || text(&outcome))
+}
+
+/// The networks of all files in all forms.
+fn subjects(args: &Args, seed: u64, bars: &Bars) -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for path in &args.models {
+        let network = name(path);
+        if !super::starts_compressed(path)? {
+            let model = tqz_onnx::read_model(path)?;
+            subjects.push(Subject {
+                network,
+                form: "onnx".to_owned(),
+                model,
+            });
+            continue;
+        }
+        let compressed = super::read_compressed(path, bars)?;
+        for form in forms(args) {
+            let (model, _) = exported(&compressed, (form, &args.int8), seed, bars)
+                .with_context(|| path.display().to_string())?;
+            let form = form.text().to_owned();
+            subjects.push(Subject {
+                network: network.clone(),
+                form,
+                model,
+            });
+        }
+    }
+    Ok(subjects)
+}
+
+fn forms(args: &Args) -> Vec<FormName> {
+    if !args.forms.is_empty() {
+        return args.forms.clone();
+    }
+    let mut forms = vec![FormName::Dense, FormName::Transform];
+    if args.int8.has_images() {
+        forms.extend([FormName::Int8, FormName::Int8Dense]);
+    }
+    forms
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A loaded network with its inputs.
+type Ready = (Box<dyn Runner>, Vec<ArrayD<f32>>);
+
+/// Runs all subjects in turn, again and again.
+fn measure(
+    args: &Args,
+    subjects: &[Subject],
+    ((batch, threads), seed): ((usize, usize), u64),
+    device: &EngineDevice,
+) -> anyhow::Result<Vec<Row>> {
+    let mut runners: Vec<Ready> = Vec::new();
+    for subject in subjects {
+        let told = || format!("{} ({})", subject.network, subject.form);
+        let inputs =
+            inputs(&subject.model, (batch, args.extent), seed, device).with_context(told)?;
+        let runner = args
+            .runtime
+            .load(&subject.model, (device, threads))
+            .with_context(told)?;
+        runners.push((runner, inputs));
+    }
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
+    let mut start = Instant::now();
+    for round in 0..WARM_UP + ROUNDS.1 {
+        if round == WARM_UP {
+            start = Instant::now();
+        }
+        let enough = round >= WARM_UP + ROUNDS.0;
+        if enough && start.elapsed() > Duration::from_secs_f64(args.seconds.clamp(0.0, 1e6)) {
+            break;
+        }
+        for step in 0..runners.len() {
+            // Another one begins each round, so that none always follows the same.
+            let index = (step + round) % subjects.len();
+            let (runner, inputs) = &mut runners[index];
+            let before = Instant::now();
+            runner.run(inputs)?;
+            let elapsed = before.elapsed().as_secs_f64();
+            if round >= WARM_UP {
+                times[index].push(1e3 * elapsed);
+            }
+        }
+    }
+    let row = |(subject, own): (&Subject, &Vec<f64>)| {
+        let ratios: Vec<f64> = own
+            .iter()
+            .zip(&times[0])
+            .map(|(own, first)| own / first)
+            .collect();
+        let (low, median, high) = quartiles(own);
+        let (ratio_low, ratio, ratio_high) = quartiles(&ratios);
+        Row {
+            network: subject.network.clone(),
+            form: subject.form.clone(),
+            batch,
+            threads,
+            rounds: own.len(),
+            median_ms: median,
+            quartiles_ms: (low, high),
+            ratio,
+            ratio_quartiles: (ratio_low, ratio_high),
+        }
+    };
+    Ok(subjects.iter().zip(&times).map(row).collect())
+}
+
+/// Inputs of a network with numbers spread like those of normalised images.
+fn inputs(
+    model: &ModelProto,
+    (batch, extent): (usize, usize),
+    seed: u64,
+    device: &EngineDevice,
+) -> anyhow::Result<Vec<ArrayD<f32>>> {
+    let network = Network::from_model(model, device)?;
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut uniform = move || {
+        // Any numbers do; these are the high bits of Knuth's linear congruential generator.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u32 << 24) as f32
+    };
+    let shapes = network
+        .inputs()
+        .iter()
+        .map(|port| input_shape(port, batch, extent));
+    let fill = |shape: Vec<usize>| ArrayD::from_shape_fn(IxDyn(&shape), |_| 4.0 * uniform() - 2.0);
+    Ok(shapes.map(fill).collect())
+}
+
+/// Lower quartile, median, upper quartile.
+fn quartiles(values: &[f64]) -> (f64, f64, f64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |part: f64| {
+        let place = part * (sorted.len().saturating_sub(1)) as f64;
+        sorted
+            .get(place.round() as usize)
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    (at(0.25), at(0.5), at(0.75))
+}
+
+fn text(outcome: &Outcome) -> String {
+    let header = [
+        "network",
+        "form",
+        "batch",
+        "threads",
+        "median ms",
+        "quartiles ms",
+        "ratio",
+        "quartiles",
+        "rounds",
+    ];
+    let rows = outcome.rows.iter().map(|row| {
+        vec![
+            row.network.clone(),
+            row.form.clone(),
+            row.batch.to_string(),
+            row.threads.to_string(),
+            format!("{:.3}", row.median_ms),
+            format!("{:.3}–{:.3}", row.quartiles_ms.0, row.quartiles_ms.1),
+            format!("{:.3}", row.ratio),
+            format!("{:.3}–{:.3}", row.ratio_quartiles.0, row.ratio_quartiles.1),
+            row.rounds.to_string(),
+        ]
+    });
+    let table = table(&header, 2, rows.collect());
+    format!(
+        "{table}\nratio: median over rounds of the time over the first network's in the same round"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quartiles;
+
+    #[test]
+    fn quartiles_are_those_of_the_sorted_times() {
+        assert_eq!(quartiles(&[5.0, 1.0, 3.0, 2.0, 4.0]), (2.0, 3.0, 4.0));
+    }
+}

@@ -1,0 +1,453 @@
+//! The dense network with its layers exchanged for what its records allow: chains of small layers, normalisations folded in, weights
+//! stored as floats or small integers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tqz_format::LayerRecord;
+use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
+
+use super::chain::{Branch, Stage, branches};
+use super::graph::{
+    Names, float, node, numbers, op, reads, set_float, set_int, set_ints, stored, sweep,
+};
+use super::layer_node::{Affine, Kind, LayerNode, folded_norms};
+use super::subject::{Subject, output, product};
+use super::weights::{Made, Placement, Storage};
+use crate::error::TqzError;
+
+/// What is wanted of the new network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Chains where they save multiply–accumulates.
+    pub(crate) chains: bool,
+    /// How weights are stored.
+    pub(crate) storage: Storage,
+}
+
+/// What is known of a network's new layers beyond the graph itself.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    /// For each value made by a layer, which of the original's layers it is of.
+    pub(crate) layer_of: BTreeMap<String, usize>,
+    /// Steps of the output channels of weights that are whole multiples of them, by the weight's name.
+    pub(crate) steps: BTreeMap<String, Vec<f64>>,
+}
+
+/// Rewrites the main graph; `records` are by the name of their tensor.
+///
+/// # Errors
+/// Tensors that cannot be read, numbers that ONNX cannot hold.
+pub(crate) fn rewrite(
+    graph: &mut GraphProto,
+    records: &BTreeMap<String, &LayerRecord>,
+    wanted: Wanted,
+) -> Result<Rewritten, TqzError> {
+    let mut rewriter = Rewriter {
+        records,
+        wanted,
+        made: Made {
+            names: Names::of(graph),
+            ..Made::default()
+        },
+        shared: BTreeMap::new(),
+    };
+    let (nodes, layer_of) = rewriter.nodes(graph)?;
+    graph.node = nodes;
+    graph.initializer.append(&mut rewriter.made.tensors);
+    sweep(graph);
+    Ok(Rewritten {
+        layer_of,
+        steps: rewriter.made.steps,
+    })
+}
+
+struct Rewriter<'a> {
+    records: &'a BTreeMap<String, &'a LayerRecord>,
+    wanted: Wanted,
+    made: Made,
+    /// Weights made before, for other nodes with the same tensor and no normalisation of their own.
+    shared: BTreeMap<String, String>,
+}
+
+type NodesOfLayers = (Vec<NodeProto>, BTreeMap<String, usize>);
+
+impl Rewriter<'_> {
+    fn nodes(&mut self, graph: &GraphProto) -> Result<NodesOfLayers, TqzError> {
+        let stored = stored(graph);
+        let folded = folded_norms(graph, &reads(graph), &stored)?;
+        let gone: BTreeSet<usize> = folded.values().map(|f| f.norm).collect();
+        // A pooling before a folded normalisation gives the normalisation's value.
+        let pools: BTreeMap<usize, usize> = folded
+            .values()
+            .filter_map(|f| Some((f.pool?, f.norm)))
+            .collect();
+        let (mut nodes, mut layer_of) = (Vec::new(), BTreeMap::new());
+        let mut layers = 0;
+        for (index, node) in graph.node.iter().enumerate() {
+            if gone.contains(&index) {
+                continue;
+            }
+            if let Some(&norm) = pools.get(&index) {
+                let mut pool = node.clone();
+                pool.output[0].clone_from(&graph.node[norm].output[0]);
+                nodes.push(pool);
+                continue;
+            }
+            let Some(layer) = LayerNode::of(node, &stored) else {
+                nodes.push(node.clone());
+                continue;
+            };
+            let norm = folded.get(&index);
+            let subject = Subject {
+                node,
+                layer: &layer,
+                record: self.records.get(&layer.weight).copied(),
+                tensor: stored[layer.weight.as_str()],
+                stored: &stored,
+                affine: norm.map(|f| &f.affine),
+                output: output(graph, index, norm),
+            };
+            let before = nodes.len();
+            self.layer(&subject, &mut nodes)?;
+            let outputs = nodes[before..].iter().flat_map(|n| n.output.clone());
+            layer_of.extend(outputs.map(|name| (name, layers)));
+            layers += 1;
+        }
+        Ok((nodes, layer_of))
+    }
+
+    /// The nodes in place of one layer.
+    fn layer(&mut self, subject: &Subject<'_>, nodes: &mut Vec<NodeProto>) -> Result<(), TqzError> {
+        let branches = self.branches(subject);
+        let dense = branches.iter().all(|branch| branch.stages.is_empty());
+        if dense {
+            return self.dense(subject, nodes);
+        }
+        let mut parts = Vec::new();
+        for branch in &branches {
+            let output = match &branches[..] {
+                [_] => subject.output.clone(),
+                _ => self.made.names.fresh(&format!("{}#part", subject.output)),
+            };
+            self.branch(subject, branch, (&output, nodes))?;
+            parts.push(output);
+        }
+        if branches.len() > 1 {
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            let mut concat = node("Concat", &parts, &subject.output);
+            let axis = match subject.layer.kind {
+                Kind::Conv | Kind::ConvTranspose => 1,
+                Kind::MatMulLeft => -2,
+                _ => -1,
+            };
+            set_int(&mut concat, "axis", axis);
+            nodes.append(&mut self.made.nodes);
+            nodes.push(concat);
+        }
+        Ok(())
+    }
+
+    /// How the layer's rows are computed.
+    fn branches(&self, subject: &Subject<'_>) -> Vec<Branch> {
+        let dense = vec![Branch {
+            first_row: 0,
+            rows: subject.layer.rows(),
+            stages: Vec::new(),
+        }];
+        let (true, Some(record)) = (self.wanted.chains, subject.record) else {
+            return dense;
+        };
+        let Some(shape) = subject.layer.shape(record) else {
+            return dense;
+        };
+        let how = (subject.layer.groups, subject.layer.positions);
+        let found = branches(record, shape, how);
+        // Parts of an addend are taken only from one that has a number for each channel.
+        let whole = found.len() == 1 || subject.bias_is_vector();
+        if whole { found } else { dense }
+    }
+
+    /// The layer as it was, but for the normalisation and the storage of its weights.
+    fn dense(&mut self, subject: &Subject<'_>, nodes: &mut Vec<NodeProto>) -> Result<(), TqzError> {
+        let mut made = subject.node.clone();
+        made.output = vec![subject.output.clone()];
+        let weight = match subject.record {
+            Some(record) if self.wanted.storage != Storage::Floats => {
+                let known = self.shared.get(&subject.layer.weight);
+                match known.filter(|_| subject.affine.is_none()) {
+                    Some(known) => Some(known.clone()),
+                    None => self.integer_weights(subject, record)?,
+                }
+            }
+            _ => None,
+        };
+        if let Some(weight) = weight {
+            if subject.affine.is_none() {
+                let name = subject.layer.weight.clone();
+                self.shared.insert(name, weight.clone());
+            }
+            made.input[subject.layer.weight_at] = weight;
+        } else if let Some(affine) = subject.affine {
+            made.input[subject.layer.weight_at] = self.scaled(subject, affine)?;
+        } else {
+            self.note_steps(subject);
+        }
+        if subject.affine.is_some() {
+            made.input.truncate(2);
+            made.input
+                .extend(self.bias(subject, 0..subject.layer.rows())?);
+        }
+        nodes.append(&mut self.made.nodes);
+        nodes.push(made);
+        Ok(())
+    }
+
+    /// Keeps the steps of weights that stay as they are.
+    fn note_steps(&mut self, subject: &Subject<'_>) {
+        if let Some(factor) = subject.whole() {
+            let uniform = factor
+                .col_steps
+                .iter()
+                .all(|step| *step == factor.col_steps[0]);
+            if uniform {
+                let steps = factor.row_steps.iter().map(|s| s * factor.col_steps[0]);
+                let name = subject.layer.weight.clone();
+                self.made.steps.insert(name, steps.collect());
+            }
+        }
+    }
+
+    /// The dense weights times the normalisation's factors.
+    fn scaled(&mut self, subject: &Subject<'_>, affine: &Affine) -> Result<String, TqzError> {
+        let values: Vec<f32> = numbers(subject.tensor)?
+            .into_iter()
+            .enumerate()
+            .map(|(index, v)| (v * affine.scale[subject.layer.row_of(index)]) as f32)
+            .collect();
+        let wanted = format!("{}#folded", subject.layer.weight);
+        self.made.floats(&wanted, &subject.layer.dims, &values)
+    }
+
+    /// Dense weights as the runtime computes them from integers when it loads the file; nothing where it could not.
+    fn integer_weights(
+        &mut self,
+        subject: &Subject<'_>,
+        record: &LayerRecord,
+    ) -> Result<Option<String>, TqzError> {
+        let layer = subject.layer;
+        let (Some(_), [block]) = (layer.shape(record), &record.blocks[..]) else {
+            return Ok(None);
+        };
+        if layer.kind == Kind::ConvTranspose && layer.groups > 1 {
+            return Ok(None);
+        }
+        let storage = self.wanted.storage;
+        if let Some(mut factor) = subject.whole() {
+            subject.apply_affine(&mut factor, 0);
+            let placement = Placement {
+                kernel: layer.kernel().to_vec(),
+                rows_first: layer.rows_first(),
+            };
+            let name = self
+                .made
+                .matrix(&layer.weight, &factor, (&placement, storage))?;
+            return Ok(Some(name));
+        }
+        let Some((mut left, right)) = product(block, layer) else {
+            return Ok(None);
+        };
+        subject.apply_affine_repeated(&mut left);
+        let matrix = Placement {
+            kernel: Vec::new(),
+            rows_first: layer.rows_first(),
+        };
+        let (wanted_left, wanted_right) =
+            (format!("{}#S", layer.weight), format!("{}#T", layer.weight));
+        let left = self.made.matrix(&wanted_left, &left, (&matrix, storage))?;
+        let right = self
+            .made
+            .matrix(&wanted_right, &right, (&matrix, storage))?;
+        let pair = match layer.rows_first() {
+            true => [left.as_str(), right.as_str()],
+            false => [right.as_str(), left.as_str()],
+        };
+        let names = &mut self.made.names;
+        let product = names.fresh(&format!("{}#product", layer.weight));
+        let output = names.fresh(&format!("{}#weights", layer.weight));
+        let dims: Vec<i64> = layer.dims.iter().map(|&d| d as i64).collect();
+        let shape = names.fresh(&format!("{}#shape", layer.weight));
+        let shape_tensor = TensorProto::from_i64(&shape, &[dims.len()], &dims)?;
+        self.made.tensors.push(shape_tensor);
+        self.made.nodes.push(node("MatMul", &pair, &product));
+        self.made
+            .nodes
+            .push(node("Reshape", &[&product, &shape], &output));
+        Ok(Some(output))
+    }
+
+    /// One block's rows as a chain, or as a part of the dense layer.
+    fn branch(
+        &mut self,
+        subject: &Subject<'_>,
+        branch: &Branch,
+        (output, nodes): (&str, &mut Vec<NodeProto>),
+    ) -> Result<(), TqzError> {
+        let layer = subject.layer;
+        let rows = branch.first_row..branch.first_row + branch.rows;
+        let data = if layer.weight_at == 0 { 1 } else { 0 };
+        let mut value = subject.node.input[data].clone();
+        if branch.stages.is_empty() {
+            let weight = self.part_of_weights(subject, rows.clone())?;
+            let last = Some((subject, rows));
+            self.stage((subject, true), (&value, &weight, output), last, nodes)?;
+            return Ok(());
+        }
+        for (index, stage) in branch.stages.iter().enumerate() {
+            let last = index + 1 == branch.stages.len();
+            let (spatial, factor) = match stage {
+                Stage::Spatial(factor) => (true, factor),
+                Stage::Pointwise(factor) => (false, factor),
+            };
+            let mut factor = factor.clone();
+            let letter = if spatial { "T" } else { "S" };
+            if last {
+                subject.apply_affine(&mut factor, branch.first_row);
+            }
+            let wanted = format!("{}#{letter}", layer.weight);
+            let how = (&subject.placement(spatial), self.wanted.storage);
+            let plain = subject.affine.is_none() || !last;
+            let key = format!("{wanted}:{}:{index}", branch.first_row);
+            let weight = match self.shared.get(&key).filter(|_| plain) {
+                Some(known) => known.clone(),
+                None => self.made.matrix(&wanted, &factor, how)?,
+            };
+            if plain {
+                self.shared.insert(key, weight.clone());
+            }
+            let next = match last {
+                true => output.to_owned(),
+                false => self
+                    .made
+                    .names
+                    .fresh(&format!("{}#{letter}", subject.output)),
+            };
+            let ending = last.then(|| (subject, rows.clone()));
+            self.stage((subject, spatial), (&value, &weight, &next), ending, nodes)?;
+            value = next;
+        }
+        Ok(())
+    }
+
+    /// One node of a chain; the last one adds the bias of its rows.
+    fn stage(
+        &mut self,
+        (subject, spatial): (&Subject<'_>, bool),
+        (value, weight, output): (&str, &str, &str),
+        last: Option<(&Subject<'_>, std::ops::Range<usize>)>,
+        nodes: &mut Vec<NodeProto>,
+    ) -> Result<(), TqzError> {
+        let mut made = match subject.layer.kind {
+            Kind::MatMulRight => node("MatMul", &[value, weight], output),
+            Kind::MatMulLeft => node("MatMul", &[weight, value], output),
+            Kind::Gemm { .. } => {
+                let mut gemm = node("Gemm", &[value, weight], output);
+                set_int(&mut gemm, "transB", 1);
+                if last.is_some() {
+                    let of = |name| float(subject.node, name).unwrap_or(1.0);
+                    set_float(&mut gemm, "alpha", of("alpha"));
+                    set_float(&mut gemm, "beta", of("beta"));
+                }
+                gemm
+            }
+            Kind::Conv | Kind::ConvTranspose if !spatial => {
+                let mut conv = node("Conv", &[value, weight], output);
+                let ones = vec![1; subject.layer.kernel().len()];
+                set_ints(&mut conv, "kernel_shape", &ones);
+                conv
+            }
+            Kind::Conv | Kind::ConvTranspose => {
+                let mut conv = node(op(subject.node), &[value, weight], output);
+                conv.attribute.clone_from(&subject.node.attribute);
+                conv
+            }
+        };
+        if let Some((subject, rows)) = last {
+            made.input.extend(self.bias(subject, rows)?);
+        }
+        nodes.append(&mut self.made.nodes);
+        nodes.push(made);
+        Ok(())
+    }
+
+    /// Some rows of the dense weights, as a layer of its own would store them.
+    fn part_of_weights(
+        &mut self,
+        subject: &Subject<'_>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<String, TqzError> {
+        let layer = subject.layer;
+        let values = numbers(subject.tensor)?;
+        let factor = |index: usize| {
+            let row = layer.row_of(index);
+            let scale = subject.affine.map_or(1.0, |affine| affine.scale[row]);
+            (row, scale)
+        };
+        let inputs = layer.dims[if layer.rows_first() { 1 } else { 0 }];
+        let mut of_rows: Vec<Vec<f32>> = vec![Vec::new(); layer.rows()];
+        for (index, value) in values.iter().enumerate() {
+            let (row, scale) = factor(index);
+            of_rows[row].push((value * scale) as f32);
+        }
+        let placement = subject.placement(true);
+        let kk: usize = layer.kernel().iter().product();
+        let mut dims = match placement.rows_first {
+            true => vec![rows.len(), inputs],
+            false => vec![inputs, rows.len()],
+        };
+        dims.extend(layer.kernel());
+        let part = &of_rows[rows];
+        let values: Vec<f32> = match placement.rows_first {
+            true => part.concat(),
+            false => (0..inputs)
+                .flat_map(|i| part.iter().flat_map(move |row| &row[i * kk..(i + 1) * kk]))
+                .copied()
+                .collect(),
+        };
+        self.made
+            .floats(&format!("{}#rows", layer.weight), &dims, &values)
+    }
+
+    /// The operand that adds the bias of some rows; nothing where there is none.
+    fn bias(
+        &mut self,
+        subject: &Subject<'_>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<Option<String>, TqzError> {
+        let whole = rows.len() == subject.layer.rows();
+        let given = subject.node.input.get(2).filter(|name| !name.is_empty());
+        let Some(name) = given.filter(|_| subject.affine.is_none() && whole) else {
+            return self.computed_bias(subject, rows);
+        };
+        Ok(Some(name.clone()))
+    }
+
+    fn computed_bias(
+        &mut self,
+        subject: &Subject<'_>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<Option<String>, TqzError> {
+        let given = subject.bias_values()?;
+        let values: Vec<f32> = match (subject.affine, given) {
+            (None, None) => return Ok(None),
+            (None, Some(bias)) => rows.map(|r| bias[r] as f32).collect(),
+            (Some(affine), bias) => rows
+                .map(|r| {
+                    let own = bias.as_ref().map_or(0.0, |bias| bias[r]);
+                    (own * affine.scale[r] + affine.offset[r]) as f32
+                })
+                .collect(),
+        };
+        let wanted = format!("{}#bias", subject.output);
+        Ok(Some(self.made.floats(&wanted, &[values.len()], &values)?))
+    }
+}
