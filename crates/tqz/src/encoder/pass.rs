@@ -209,10 +209,13 @@ impl<'a> Pass<'a> {
     /// Everything at one step constant.
     ///
     /// # Errors
-    /// Values that the format cannot hold.
+    /// Values that the format cannot hold; a limit on operations that cannot be met.
     pub(crate) fn at(&self, step: f64) -> Result<Coded, TqzError> {
         let mut ways = vec![Way::Undecided; self.prepared.len()];
-        let limits = vec![None; self.prepared.len()];
+        let limits = match self.job.config.macs {
+            Some(part) => limits_of(&self.worths()?, part)?,
+            None => vec![None; self.prepared.len()],
+        };
         let layers = self.code_all((step, &limits), &mut ways)?;
         Ok(Coded {
             bytes: self.bytes(&layers)?,
