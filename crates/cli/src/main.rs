@@ -1,5 +1,5 @@
 //! The program `tqz`: parses what was typed, runs one command, and turns its outcome into text, JSON and an exit code
-//! (0 done, 2 wrong usage, 1 anything else).
+//! (0 done, 2 wrong usage, 130 stopped with Ctrl-C and ready to go on, 1 anything else).
 
 mod commands;
 mod data;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::output::{Console, Usage};
+use crate::output::{Console, Stopped, Usage};
 
 /// Makes trained convolutional networks small by transform quantization.
 #[derive(Debug, Parser)]
@@ -54,6 +54,8 @@ enum Command {
     Merge(commands::merge::Args),
     /// ONNX network → small .tqz file
     Compress(commands::compress::Args),
+    /// Train a compressed network's levels, without labels or with them, at the same size
+    Retrain(commands::retrain::Args),
     /// .tqz file → ONNX network
     Decompress(commands::decompress::Args),
     /// Score a network, ONNX or .tqz, and compare it with a reference
@@ -73,9 +75,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console.error(&error);
-            match error.downcast_ref::<Usage>() {
-                Some(_) => ExitCode::from(2),
-                None => ExitCode::FAILURE,
+            if error.is::<Usage>() {
+                ExitCode::from(2)
+            } else if error.is::<Stopped>() {
+                ExitCode::from(130)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }
@@ -91,6 +96,7 @@ fn run(cli: &Cli, console: &Console) -> anyhow::Result<()> {
         Command::Calibrate(args) => commands::calibrate::run(args, &cli.common, console),
         Command::Merge(args) => commands::merge::run(args, &cli.common, console),
         Command::Compress(args) => commands::compress::run(args, &cli.common, console),
+        Command::Retrain(args) => commands::retrain::run(args, &cli.common, console),
         Command::Decompress(args) => commands::decompress::run(args, &cli.common, console),
         Command::Eval(args) => commands::eval::run(args, &cli.common, console),
         Command::Inspect(args) => commands::inspect::run(args, console),

@@ -69,6 +69,13 @@ const LONGEST_ERROR: usize = 4000;
 #[derive(Debug)]
 pub(crate) struct Usage(String);
 
+impl Usage {
+    /// What is wrong and what is legal.
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl std::fmt::Display for Usage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -76,6 +83,18 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// Long work was stopped by the user and can go on: exit code 130, as shells have it for Ctrl-C.
+#[derive(Debug)]
+pub(crate) struct Stopped(pub(crate) String);
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// Makes an error one of usage.
 pub(crate) fn usage(error: impl std::error::Error) -> anyhow::Error {

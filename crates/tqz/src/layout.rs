@@ -108,6 +108,15 @@ impl WeightLayer {
         Array2::from_shape_fn((self.rows, self.cols), |(r, c)| values[self.element(r, c)])
     }
 
+    /// Matrix → tensor elements.
+    pub(crate) fn to_tensor(&self, matrix: &Array2<f32>) -> Vec<f32> {
+        let mut values = vec![0.0; self.weights()];
+        for ((r, c), value) in matrix.indexed_iter() {
+            values[self.element(r, c)] = *value;
+        }
+        values
+    }
+
     /// Index of the tensor's element at row r, column c of the matrix.
     fn element(&self, r: usize, c: usize) -> usize {
         match self.layout {
@@ -155,6 +164,7 @@ mod tests {
         };
         let values: Vec<f32> = (0..24).map(|v| v as f32).collect();
         let matrix = layer.to_matrix(&values);
+        assert_eq!(layer.to_tensor(&matrix), values);
         for input in 0..4 {
             for output in 0..3 {
                 for position in 0..2 {

@@ -23,6 +23,7 @@ mod progress;
 mod quantize;
 mod repair;
 mod report;
+mod retrain;
 mod side;
 mod source;
 mod statistics;
@@ -43,5 +44,9 @@ pub use layout::WeightLayer;
 pub use paper::{Gain, LayerGains, coding_gains};
 pub use progress::{Progress, Silent};
 pub use report::{LayerReport, Report, Share};
+pub use retrain::{
+    Augment, CheckNote, Loss, Optimizer, Outcome, OutputDistance, RetrainSpec, Retrained, Score,
+    StepNote, Target, TrainingSet, Watch, retrain,
+};
 pub use source::Source;
 pub use statistics::{GroupStatistics, INPUT_BLOCK, LayerStatistics, Statistics};

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod merge;
+pub(crate) mod retrain;
 pub(crate) mod sweep;
 
 use std::path::Path;
