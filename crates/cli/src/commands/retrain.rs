@@ -16,7 +16,7 @@ use tqz::{
 use tqz_data::{Batch, DataSet, DenoiseOutput, Layout, Task, Truth};
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate_without};
+use crate::commands::calibrate::Measurement;
 use crate::commands::compress::Preset;
 use crate::data::{DataArgs, open};
 use crate::output::{
@@ -30,8 +30,6 @@ use follow::Follower;
 const MEMORY_BYTES: usize = 2 << 30;
 /// Images of the training set by which a start is compressed, at most.
 const START_IMAGES: usize = 1024;
-/// A start compressed here may be larger than the file asked for by this part: the training makes it smaller.
-const HEAD_START: f64 = 1.0;
 
 /// Arguments of `tqz retrain`.
 #[derive(Debug, clap::Args)]
@@ -249,8 +247,8 @@ fn compressed(
     bars: &Bars,
 ) -> anyhow::Result<Vec<u8>> {
     let target = match (args.bits, args.size) {
-        (Some(bits), _) => RateTarget::BitsPerWeight(bits * HEAD_START),
-        (_, Some(bytes)) => RateTarget::Bytes((bytes as f64 * HEAD_START) as u64),
+        (Some(bits), _) => RateTarget::BitsPerWeight(bits),
+        (_, Some(bytes)) => RateTarget::Bytes(bytes),
         _ => bail!("one of --bits and --size is needed"),
     };
     let config = EncoderConfig {

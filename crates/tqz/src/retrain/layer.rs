@@ -268,3 +268,103 @@ fn positions_backward(
     let dt = unkernelled(from_right(&dw, s), rows);
     (dt, from_left(&kernels(t, s.nrows()), &dw))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tqz_format::{Layout, LevelMatrix, MatrixSpec, StepScale};
+
+    fn levels(rows: usize, cols: usize, period: usize, seed: usize) -> LevelMatrix {
+        let spec = MatrixSpec { rows, cols, period };
+        let level = |i: usize| ((i * 7 + seed * 5) % 9) as i32 - 4;
+        let levels: Vec<i32> = (0..rows * cols).map(level).collect();
+        LevelMatrix::from_row_major(spec, StepScale::uniform(-64 * seed as i32), &levels)
+            .expect("legal")
+    }
+
+    fn codings() -> Vec<BlockCoding> {
+        let (n, m, kk) = (4, 3, 4);
+        vec![
+            BlockCoding::Identity {
+                weights: levels(n, m * kk, kk, 1),
+            },
+            BlockCoding::Column {
+                t: levels(3, m * kk, kk, 1),
+                s: levels(n, 3, 1, 2),
+            },
+            BlockCoding::Row {
+                t: levels(n, 2 * kk, kk, 1),
+                s: levels(2, m, 1, 2),
+            },
+            BlockCoding::Kernel {
+                t: levels(n, m * 3, 3, 1),
+                s: levels(3, kk, 1, 2),
+            },
+            BlockCoding::Both {
+                t: levels(3, 2 * kk, kk, 1),
+                s: levels(n, 3, 1, 2),
+                v: levels(2, m, 1, 3),
+            },
+        ]
+    }
+
+    /// In every arrangement the weights are the decoder's, and since they are linear in each matrix, one level more changes
+    /// <G, W> by exactly its gradient.
+    #[test]
+    fn weights_are_decoded_and_gradients_are_slopes() {
+        for coding in codings() {
+            let layer = WeightLayer {
+                name: "w".to_owned(),
+                site: 0,
+                dims: vec![4, 3, 2, 2],
+                layout: Layout::RowsFirst,
+                rows: 4,
+                cols: 12,
+                period: 4,
+                groups: 1,
+                uses: vec![0],
+                node: String::new(),
+                op: "Conv",
+            };
+            let record = LayerRecord {
+                site: 0,
+                dims: layer.dims.clone(),
+                layout: layer.layout,
+                blocks: vec![CodedBlock { rows: 4, coding }],
+            };
+            let mut latent = LatentLayer::new(&layer, &record).expect("fits");
+            assert_eq!(latent.record(0.0).expect("legal"), record);
+            let decoded = record.reconstruct().expect("decodes");
+            for (a, b) in latent.weights().iter().zip(&decoded) {
+                assert!((a - b).abs() < 1e-4, "{a} {b}");
+            }
+            let g = ArrayD::from_shape_fn(IxDyn(&layer.dims), |i| {
+                ((i[0] * 3 + i[1] * 5 + i[2] * 2 + i[3]) % 7) as f32 - 3.0
+            });
+            let slopes = latent.backward(&g);
+            let value = |latent: &LatentLayer| (&latent.weights() * &g).sum();
+            let before = value(&latent);
+            for (index, slope) in slopes.iter().enumerate() {
+                for place in [0, slope.len() / 2, slope.len() - 1] {
+                    let change = |latent: &mut LatentLayer, by: f32| {
+                        if let Some(matrix) = latent.matrices_mut().nth(index) {
+                            matrix.units[place] += by;
+                        }
+                    };
+                    let unit = latent
+                        .matrices()
+                        .nth(index)
+                        .map(|(m, _)| m.to_units(slope)[place]);
+                    change(&mut latent, 1.0);
+                    let found = value(&latent) - before;
+                    change(&mut latent, -1.0);
+                    let wanted = unit.expect("there");
+                    assert!(
+                        (found - wanted).abs() < 1e-3 * (1.0 + wanted.abs()),
+                        "{index} {place}: {found} {wanted}"
+                    );
+                }
+            }
+        }
+    }
+}

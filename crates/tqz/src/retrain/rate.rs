@@ -9,7 +9,7 @@ use crate::retrain::latent::Latent;
 const FIRST: f64 = 0.02;
 const STRENGTHS: (f64, f64) = (1e-3, 10.0);
 /// How much the strength follows the size: a file too large by a part x makes it `exp(GAIN·x)` times as strong.
-const GAIN: f64 = 15.0;
+const GAIN: f64 = 25.0;
 /// Shares of levels are taken to be at least this.
 const LEAST_SHARE: f32 = 1e-3;
 
