@@ -2,7 +2,7 @@
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: check fmt lint test doc shared light end-to-end bench
+.PHONY: check fmt lint test doc shared light end-to-end bench retraining
 
 check: fmt lint test doc
 
@@ -33,3 +33,8 @@ end-to-end:
 
 bench:
 	cargo bench --workspace
+
+# The points of docs/results/2026-11-26-retraining, hours on two cores; ONLY="resnet20 alexnet" for some networks. Goes on where it was stopped.
+retraining:
+	cargo build --release
+	nice -n 5 $(PYTHON) tools/retraining.py --tqz $${CARGO_TARGET_DIR:-target}/release/tqz --shared $(SHARED) $(if $(ONLY),--only $(ONLY))

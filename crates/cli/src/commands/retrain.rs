@@ -176,6 +176,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
     let kept_start = checkpoint.with_extension("start.tqz");
+    check_own_files(args, (&checkpoint, &kept_start), common.force)?;
     let resume = match args.resume {
         true => Some(super::read(&checkpoint)?),
         false => None,
@@ -211,9 +212,10 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         }
     };
     write_file(&output, &retrained.bytes, common.force)?;
-    for path in [&checkpoint, &kept_start] {
-        // They are of no more use; a file that cannot be removed does no harm.
-        let _ = std::fs::remove_file(path);
+    // They are of no more use; a file that cannot be removed does no harm. A start that the user gave is the user's.
+    let _ = std::fs::remove_file(&checkpoint);
+    if args.from.is_none() {
+        let _ = std::fs::remove_file(&kept_start);
     }
     let outcome = Outcome {
         output: output.display().to_string(),
@@ -230,6 +232,24 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         seconds: begin.elapsed().as_secs_f64(),
     };
     console.result(&outcome, || text(&outcome, &retrained))
+}
+
+/// Refuses to write over files of an earlier run that is not gone on with.
+fn check_own_files(
+    args: &Args,
+    (checkpoint, kept_start): (&Path, &Path),
+    force: bool,
+) -> anyhow::Result<()> {
+    let mut written = vec![checkpoint];
+    written.extend(args.log.as_deref());
+    if args.from.is_none() {
+        written.push(kept_start);
+    }
+    for path in written {
+        check_free(path, force || args.resume)
+            .context("give --resume to go on with an earlier run")?;
+    }
+    Ok(())
 }
 
 /// A path given, or another's name with this ending.

@@ -23,32 +23,33 @@ pub(crate) struct Position {
     network: u32,
     /// Checksum of the file that the run began from.
     start: u32,
-    /// What was asked for.
-    pub(crate) spec: RetrainSpec,
+    /// What was asked for, as text: the same text is the same request to the last bit.
+    asked: String,
     /// Steps done.
     pub(crate) step: usize,
     /// Strength of the pull.
     pub(crate) pull: Pull,
     /// Bytes at which the run began.
     pub(crate) start_bytes: u64,
-    /// Least loss seen on the images kept back.
-    pub(crate) best: Option<f64>,
+    /// Least loss seen on the images kept back; infinite before any.
+    #[serde(with = "bits")]
+    pub(crate) best: f64,
     /// Judgements since then.
     pub(crate) stale: usize,
 }
 
 impl Position {
     /// The beginning.
-    pub(crate) fn new((network, start): (u32, u32), spec: RetrainSpec, start_bytes: u64) -> Self {
+    pub(crate) fn new((network, start): (u32, u32), spec: &RetrainSpec, start_bytes: u64) -> Self {
         Self {
             version: VERSION,
             network,
             start,
-            spec,
+            asked: serde_json::to_string(spec).unwrap_or_default(),
             step: 0,
             pull: Pull::new(),
             start_bytes,
-            best: None,
+            best: f64::INFINITY,
             stale: 0,
         }
     }
@@ -60,12 +61,25 @@ impl Position {
     pub(crate) fn check(&self, other: &Self) -> Result<(), TqzError> {
         let differs = if (self.network, self.start) != (other.network, other.start) {
             "of another network or start"
-        } else if self.spec != other.spec {
+        } else if self.asked != other.asked {
             "of a run with other options; give the same ones"
         } else {
             return Ok(());
         };
         Err(unusable(format!("it is {differs}")))
+    }
+}
+
+/// Doubles as their bits: JSON's decimal numbers do not come back to the last one.
+pub(crate) mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(number.to_bits())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(f64::from_bits(u64::deserialize(from)?))
     }
 }
 

@@ -88,6 +88,15 @@ impl TrainingSet {
         self.targets.get(number).unwrap_or(&Target::Unknown)
     }
 
+    /// One more than the greatest class among the labels.
+    pub(crate) fn most_classes(&self) -> usize {
+        let classes = self.targets.iter().filter_map(|target| match target {
+            Target::Label(class) => Some(class.saturating_add(1)),
+            _ => None,
+        });
+        classes.max().unwrap_or(0)
+    }
+
     /// Whether every image has a target.
     pub(crate) fn is_labelled(&self) -> bool {
         !self.targets.is_empty() && self.targets.iter().all(|t| *t != Target::Unknown)

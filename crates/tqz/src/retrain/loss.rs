@@ -9,7 +9,6 @@ use serde::Serialize;
 use tqz_engine::Network;
 
 use crate::error::TqzError;
-use crate::fidelity::first_output;
 use crate::outputs::{OutputKind, rows};
 use crate::retrain::data::{Draw, Target, TrainingSet};
 use crate::retrain::spec::{Augment, Loss, OutputDistance, RetrainSpec};
@@ -76,8 +75,8 @@ impl<'a> Judge<'a> {
             OutputDistance::SquaredError => OutputKind::Values,
             OutputDistance::Auto => own,
         };
-        let per_image = output.len() / batch.shape()[0].max(1);
-        check_targets(&targets, per_image, spec.loss)?;
+        let per_image = output.len() / output.shape().first().copied().unwrap_or(1).max(1);
+        check_targets(&targets, set.most_classes().max(1), (per_image, spec.loss))?;
         if spec.augment.shift > 0 && own == OutputKind::Values {
             return Err(TqzError::Request(
                 "images of a network whose output is an image cannot be moved; use --patch"
@@ -179,10 +178,7 @@ impl<'a> Judge<'a> {
                 return Ok(known.into_iter().map(Some).collect());
             }
         }
-        let output = self.original.run_batch(batch, SHARD)?;
-        let Some(output) = output.into_iter().next() else {
-            return Err(TqzError::Request("the network has no output".to_owned()));
-        };
+        let output = first_output(self.original, batch)?;
         let found: Vec<Array1<f32>> = rows(&output).map(|row| row.to_owned()).collect();
         if self.keeps
             && let Ok(mut kept) = self.kept.lock()
@@ -268,6 +264,14 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// The network's first output on a shard.
+fn first_output(network: &Network, shard: &ArrayD<f32>) -> Result<ArrayD<f32>, TqzError> {
+    let filled = network.fill_batch(shard.view())?;
+    let outputs = network.run_by_columns(&[filled])?;
+    let first = outputs.into_iter().next();
+    first.ok_or_else(|| TqzError::Request("the network has no output".to_owned()))
+}
+
 /// A class as the probabilities of all.
 fn of_class(class: usize, len: usize) -> Array1<f32> {
     Array1::from_shape_fn(len, |index| f32::from(u8::from(index == class)))
@@ -334,7 +338,11 @@ fn largest(scores: ArrayView1<'_, f32>) -> usize {
     best
 }
 
-fn check_targets(targets: &[Target], per_image: usize, loss: Loss) -> Result<(), TqzError> {
+fn check_targets(
+    targets: &[Target],
+    classes: usize,
+    (per_image, loss): (usize, Loss),
+) -> Result<(), TqzError> {
     if loss == Loss::Distill {
         return Ok(());
     }
@@ -343,7 +351,7 @@ fn check_targets(targets: &[Target], per_image: usize, loss: Loss) -> Result<(),
         Target::Output(output) => output.len() == per_image,
         Target::Unknown => false,
     };
-    if targets.iter().all(fits) {
+    if classes <= per_image && targets.iter().all(fits) {
         return Ok(());
     }
     Err(TqzError::Request(format!(

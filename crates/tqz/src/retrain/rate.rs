@@ -17,6 +17,7 @@ const LEAST_SHARE: f32 = 1e-3;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pull {
     /// Loss per bit in units of the gradients' root mean square.
+    #[serde(with = "crate::retrain::checkpoint::bits")]
     pub(crate) strength: f64,
 }
 

@@ -112,6 +112,7 @@ struct Run<'a> {
     student: Student,
     order: Order,
     position: Position,
+    spec: RetrainSpec,
     limit_bytes: u64,
     /// The best file so far that is within the limit.
     best_file: Option<Vec<u8>>,
@@ -140,7 +141,8 @@ pub fn retrain(
         judge: Judge::new(source.network(), set, spec)?,
         student: Student::new(source, file, *spec)?,
         order: Order::new(set, spec.batch, spec.augment, spec.seed),
-        position: Position::new(sums, *spec, start.len() as u64),
+        position: Position::new(sums, spec, start.len() as u64),
+        spec: *spec,
         limit_bytes: asked.unwrap_or(start.len() as u64),
         best_file: None,
         source,
@@ -151,7 +153,7 @@ pub fn retrain(
     }
     let before = run.judge.held(&decoded(source, start)?)?;
     if run.position.step == 0 && start.len() as u64 <= run.limit_bytes {
-        run.position.best = Some(before.loss);
+        run.position.best = before.loss;
         run.best_file = Some(start.to_vec());
     }
     while run.position.step < spec.steps {
@@ -199,7 +201,7 @@ impl Run<'_> {
     }
 
     fn step(&mut self) -> Result<(), TqzError> {
-        let (step, spec) = (self.position.step, self.position.spec);
+        let (step, spec) = (self.position.step, self.spec);
         if step.is_multiple_of(RATE_EVERY) && self.student.is_modelled() {
             let size = self.student.file(0.0)?.len() as u64;
             let wanted = self.wanted_bytes(step);
@@ -233,7 +235,7 @@ impl Run<'_> {
 
     /// Bytes that the file should have at a step: from the start's along a straight line to a little less than the limit.
     fn wanted_bytes(&self, step: usize) -> f64 {
-        let part = (step as f64 / (APPROACH * self.position.spec.steps as f64)).min(1.0);
+        let part = (step as f64 / (APPROACH * self.spec.steps as f64)).min(1.0);
         let (from, to) = (
             self.position.start_bytes as f64,
             AIM * self.limit_bytes as f64,
@@ -249,9 +251,9 @@ impl Run<'_> {
         let file = self.student.file(0.0)?;
         let file_bytes = file.len() as u64;
         let fits = file_bytes <= self.limit_bytes;
-        let best = fits && self.position.best.is_none_or(|least| held.loss < least);
+        let best = fits && held.loss < self.position.best;
         if best {
-            self.position.best = Some(held.loss);
+            self.position.best = held.loss;
             self.best_file = Some(file);
             self.position.stale = 0;
         } else if self.best_file.is_some() {
@@ -265,7 +267,7 @@ impl Run<'_> {
             pull: self.position.pull.strength,
             best,
         });
-        let patience = self.position.spec.patience;
+        let patience = self.spec.patience;
         Ok(patience > 0 && self.position.stale >= patience)
     }
 
