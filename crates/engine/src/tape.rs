@@ -28,14 +28,17 @@ enum Way {
         results: Vec<(Slot, Real)>,
         leaves: Vec<(Slot, Leaf)>,
     },
-    /// A convolution of x with w.
-    Patches {
-        sizes: Patches,
-        result: Slot,
-        x: (Option<Slot>, Real),
-        w: (Option<Slot>, Real),
-        bias: Option<Slot>,
-    },
+    /// A convolution by columns.
+    Patches(Box<Convolved>),
+}
+
+/// A convolution of x with w; of each operand the slot, where a gradient is wanted there.
+struct Convolved {
+    sizes: Patches,
+    result: Slot,
+    x: (Option<Slot>, Real),
+    w: (Option<Slot>, Real),
+    bias: Option<Slot>,
 }
 
 /// A run that is recorded.
@@ -228,14 +231,14 @@ impl<'a> Tape<'a> {
         let Some(result) = step.outputs.first().copied().flatten() else {
             return Ok(None);
         };
-        let way = Way::Patches {
+        let convolved = Convolved {
             sizes,
             result,
             x: (live(0), x.clone()),
             w: (live(1), w.clone()),
             bias: live(2),
         };
-        Ok(Some((way, y)))
+        Ok(Some((Way::Patches(Box::new(convolved)), y)))
     }
 
     fn backward(
@@ -289,32 +292,30 @@ impl Way {
                     add(found, slot, leaf.gradient(Some(&mut gradients), device)?)?;
                 }
             }
-            Self::Patches {
-                sizes,
-                result,
-                x,
-                w,
-                bias,
-            } => {
-                let Some(slope) = found.remove(&result) else {
-                    return Ok(());
-                };
-                let g = slope.into_host()?;
-                if let Some(slot) = bias {
-                    let sums = bias_sums(&g, &sizes);
-                    add(
-                        found,
-                        slot,
-                        Real::from_host(sums.clone(), &[sums.len()], device)?,
-                    )?;
-                }
-                let wanted = (x.0.is_some(), w.0.is_some());
-                let parts = sizes.backward((&x.1.to_host()?, &w.1.to_host()?), &g, wanted);
-                for ((slot, real), part) in [(x, parts.x), (w, parts.w)] {
-                    if let (Some(slot), Some(part)) = (slot, part) {
-                        add(found, slot, Real::from_host(part, real.dims(), device)?)?;
-                    }
-                }
+            Self::Patches(convolved) => convolved.back(found, network)?,
+        }
+        Ok(())
+    }
+}
+
+impl Convolved {
+    /// As [`Way::back`].
+    fn back(self, found: &mut BTreeMap<Slot, Real>, network: &Network) -> OpResult<()> {
+        let (device, sizes) = (network.device(), self.sizes);
+        let Some(slope) = found.remove(&self.result) else {
+            return Ok(());
+        };
+        let g = slope.into_host()?;
+        if let Some(slot) = self.bias {
+            let sums = bias_sums(&g, &sizes);
+            let dims = [sums.len()];
+            add(found, slot, Real::from_host(sums, &dims, device)?)?;
+        }
+        let wanted = (self.x.0.is_some(), self.w.0.is_some());
+        let parts = sizes.backward((&self.x.1.to_host()?, &self.w.1.to_host()?), &g, wanted);
+        for ((slot, real), part) in [(self.x, parts.x), (self.w, parts.w)] {
+            if let (Some(slot), Some(part)) = (slot, part) {
+                add(found, slot, Real::from_host(part, real.dims(), device)?)?;
             }
         }
         Ok(())
