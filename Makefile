@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Apart from the rest: the same program with fewer features.
 DECODER = $(or $(CARGO_TARGET_DIR),target)/decoder
 
-.PHONY: check fmt lint test doc shared light end-to-end bench golden golden-check decoder
+.PHONY: check fmt lint test doc shared light end-to-end bench golden golden-check decoder retraining
 
 check: fmt lint test doc
 
@@ -50,3 +50,8 @@ golden-check:
 
 bench:
 	cargo bench --workspace
+
+# The points of docs/results/2026-11-26-retraining, hours on two cores; ONLY="resnet20 alexnet" for some networks. Goes on where it was stopped.
+retraining:
+	cargo build --release
+	nice -n 5 $(PYTHON) tools/retraining.py --tqz $${CARGO_TARGET_DIR:-target}/release/tqz --shared $(SHARED) $(if $(ONLY),--only $(ONLY))

@@ -1,5 +1,5 @@
 //! The program `tqz`: parses what was typed, runs one command, and turns its outcome into text, JSON and an exit code
-//! (0 done, 2 wrong usage, 1 anything else).
+//! (0 done, 2 wrong usage, 130 stopped with Ctrl-C and ready to go on, 1 anything else).
 
 mod commands;
 #[cfg(feature = "encoder")]
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::output::{Console, Usage};
+use crate::output::{Console, Stopped, Usage};
 
 /// Makes trained convolutional networks small by transform quantization.
 #[derive(Debug, Parser)]
@@ -65,6 +65,9 @@ enum Command {
     /// ONNX network → small .tqz file
     #[cfg(feature = "encoder")]
     Compress(commands::compress::Args),
+    /// Train a compressed network's levels, without labels or with them, at the same size
+    #[cfg(feature = "encoder")]
+    Retrain(commands::retrain::Args),
     /// .tqz file → ONNX network
     Decompress(commands::decompress::Args),
     /// .tqz file → ONNX network for fewer operations, integer arithmetic, or a small file
@@ -96,9 +99,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console.error(&error);
-            match error.downcast_ref::<Usage>() {
-                Some(_) => ExitCode::from(2),
-                None => ExitCode::FAILURE,
+            if error.is::<Usage>() {
+                ExitCode::from(2)
+            } else if error.is::<Stopped>() {
+                ExitCode::from(130)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }
@@ -117,6 +123,8 @@ fn run(cli: &Cli, console: &Console) -> anyhow::Result<()> {
         Command::Merge(args) => commands::merge::run(args, &cli.common, console),
         #[cfg(feature = "encoder")]
         Command::Compress(args) => commands::compress::run(args, &cli.common, console),
+        #[cfg(feature = "encoder")]
+        Command::Retrain(args) => commands::retrain::run(args, &cli.common, console),
         Command::Decompress(args) => commands::decompress::run(args, &cli.common, console),
         #[cfg(feature = "encoder")]
         Command::Export(args) => commands::export::run(args, &cli.common, console),

@@ -70,9 +70,9 @@ const LONGEST_ERROR: usize = 4000;
 pub(crate) struct Usage(String);
 
 impl Usage {
-    /// A wrong use, in the user's words.
-    pub(crate) fn new(told: &str) -> Self {
-        Self(told.to_owned())
+    /// What is wrong and what is legal, in the user's words.
+    pub(crate) fn new(told: impl Into<String>) -> Self {
+        Self(told.into())
     }
 }
 
@@ -83,6 +83,18 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// Long work was stopped by the user and can go on: exit code 130, as shells have it for Ctrl-C.
+#[derive(Debug)]
+pub(crate) struct Stopped(pub(crate) String);
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// Makes an error one of usage.
 pub(crate) fn usage(error: impl std::error::Error) -> anyhow::Error {

@@ -21,6 +21,15 @@ impl Bars {
         }
     }
 
+    /// Says something else beside the bar.
+    pub(crate) fn say(&self, text: String) {
+        self.with(|current| {
+            if let Some(bar) = current {
+                bar.set_message(text);
+            }
+        });
+    }
+
     fn with(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
         if let Ok(mut current) = self.current.lock() {
             act(&mut current);

@@ -181,6 +181,97 @@ fn shards_add_up_and_serve_the_papers_method() {
     }
 }
 
+/// Compresses, trains and logs; goes on from a checkpoint after Ctrl-C to the same bytes.
+#[test]
+#[cfg(unix)]
+fn retraining_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let here = folder.path();
+    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
+    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
+    let args = |output: &'static str, log: &'static str| {
+        let text = "retrain MODEL --data CARD --images 96 --from start.tqz --steps 60 --batch 16 --rate 0.05 --json -o";
+        let words = text.split(' ').map(|word| match word {
+            "MODEL" => model,
+            "CARD" => calib,
+            word => word,
+        });
+        words.chain([output, "--log", log]).collect::<Vec<_>>()
+    };
+    json(&tqz(
+        here,
+        &[
+            "compress",
+            model,
+            "--calib",
+            calib,
+            "--images",
+            "64",
+            "--preset",
+            "fast",
+            "--bits",
+            "1.5",
+            "-o",
+            "start.tqz",
+            "--json",
+        ],
+    ));
+    let whole = json(&tqz(here, &args("whole.tqz", "whole.csv")));
+    let loss = |when: &str| whole[when]["loss"].as_f64().expect("a number");
+    assert!(loss("held_after") < loss("held_before"), "{whole}");
+    assert!(whole["file_bytes"].as_u64() <= whole["start_bytes"].as_u64());
+
+    let mut running = Command::new(env!("CARGO_BIN_EXE_tqz"))
+        .args(args("cut.tqz", "cut.csv"))
+        .current_dir(here)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    while std::fs::read_to_string(here.join("cut.csv")).map_or(0, |log| log.lines().count()) < 3 {
+        assert!(
+            running.try_wait().expect("asked").is_none(),
+            "it ended before it could be stopped"
+        );
+        std::thread::yield_now();
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &running.id().to_string()])
+        .status();
+    assert!(kill.expect("kill runs").success());
+    assert_eq!(running.wait().expect("ends").code(), Some(130));
+    assert!(here.join("cut.checkpoint").exists() && !here.join("cut.tqz").exists());
+    let mut again = args("cut.tqz", "cut.csv");
+    again.push("--resume");
+    json(&tqz(here, &again));
+    let read = |name: &str| std::fs::read(here.join(name)).expect("written");
+    assert_eq!(read("cut.tqz"), read("whole.tqz"));
+    assert!(!here.join("cut.checkpoint").exists());
+    let steps = String::from_utf8(read("cut.csv")).expect("text");
+    assert_eq!(
+        steps.lines().filter(|line| line.starts_with("60,")).count(),
+        2
+    );
+
+    let refused = tqz(here, &["retrain", model, "--data", calib]);
+    assert_eq!(refused.status.code(), Some(2));
+    let refused = tqz(
+        here,
+        &[
+            "retrain",
+            model,
+            "--data",
+            calib,
+            "--from",
+            "start.tqz",
+            "--rate",
+            "7",
+            "-o",
+            "x.tqz",
+        ],
+    );
+    assert_eq!(refused.status.code(), Some(2));
+}
+
 #[test]
 fn wrong_usage_is_told_apart_from_failure() {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -17,9 +17,11 @@ mod layer;
 mod limits;
 mod network;
 mod ops;
+mod patches;
 mod real;
 mod run;
 mod tap;
+mod tape;
 mod value;
 mod weight_gradients;
 

@@ -86,6 +86,15 @@ pub(crate) fn plan(
             }
         }
     }
+    outputs(plan, constants, &values)
+}
+
+/// The values of the plan's outputs, in order.
+pub(crate) fn outputs(
+    plan: &Plan,
+    constants: &Constants,
+    values: &BTreeMap<Slot, Value>,
+) -> Result<Vec<Value>, EngineError> {
     let output = |(port, slot): &(Port, Slot)| {
         let value = constants[*slot].as_ref().or_else(|| values.get(slot));
         value.cloned().ok_or_else(|| {
@@ -103,7 +112,7 @@ fn passed(watch: &mut dyn Watch, slot: Slot, value: Value) -> OpResult<Value> {
 }
 
 /// Whether a step's guard, if it has one, lets it run.
-fn runs(
+pub(crate) fn runs(
     step: &Step,
     constants: &Constants,
     values: &BTreeMap<Slot, Value>,
@@ -125,7 +134,7 @@ fn runs(
 
 /// A step's operands; a value that is read for the last time is given away, so that it can be
 /// changed in place or freed.
-fn operands(
+pub(crate) fn operands(
     step: &Step,
     constants: &Constants,
     values: &mut BTreeMap<Slot, Value>,

@@ -209,7 +209,7 @@ impl Network {
 }
 
 /// The backward pass; a panic below the engine becomes a fault.
-fn differentiate(total: Tensor<1>) -> OpResult<Gradients> {
+pub(crate) fn differentiate(total: Tensor<1>) -> OpResult<Gradients> {
     catch_unwind(AssertUnwindSafe(|| total.backward()))
         .map_err(|_| invalid("a gradient could not be computed"))
 }

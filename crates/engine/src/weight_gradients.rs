@@ -32,6 +32,20 @@ impl Network {
         names: &[&str],
         cotangent: &Cotangent<'_>,
     ) -> Result<WeightGradients, EngineError> {
+        let values = self.input_values(&views(inputs))?;
+        if self.device().is_cpu() {
+            return self.taped_gradients(values, names, cotangent);
+        }
+        self.graph_gradients(values, names, cotangent)
+    }
+
+    /// The same with one graph of the tensor library for the whole network.
+    pub(crate) fn graph_gradients(
+        &self,
+        values: Vec<Value>,
+        names: &[&str],
+        cotangent: &Cotangent<'_>,
+    ) -> Result<WeightGradients, EngineError> {
         let mut tracked = BTreeMap::new();
         let mut leaves = BTreeMap::new();
         for &name in names {
@@ -48,7 +62,6 @@ impl Network {
             leaves.insert(slot, Some(leaf));
         }
         let constants = self.replaced(tracked)?;
-        let values = self.input_values(&views(inputs))?;
         let results = run::plan(
             &self.plan,
             &constants,

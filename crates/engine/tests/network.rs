@@ -428,10 +428,10 @@ fn gradients_of_stored_tensors_are_slopes() {
     let found = network
         .weight_gradients(std::slice::from_ref(&x), &names, &given)
         .unwrap();
-    assert_eq!(
-        found.outputs,
-        network.run(std::slice::from_ref(&x)).unwrap()
-    );
+    let plain = network.run(std::slice::from_ref(&x)).unwrap();
+    for (a, b) in found.outputs[0].iter().zip(&plain[0]) {
+        assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} {b}");
+    }
     for name in names {
         let stored = network.weight(name).unwrap();
         let gradient = &found.gradients[name];

@@ -32,6 +32,11 @@ impl Images {
         self.samples.extend(images.map(|image| image.to_owned()));
     }
 
+    /// The image of this number, C × H × W.
+    pub(crate) fn sample(&self, number: usize) -> &ArrayD<f32> {
+        &self.samples[number]
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.samples.len()

@@ -46,6 +46,7 @@ mod quantize;
 mod repair;
 mod report;
 #[cfg(feature = "encoder")]
+mod retrain;
 mod side;
 #[cfg(feature = "encoder")]
 mod source;
@@ -91,6 +92,11 @@ pub use progress::{Progress, Silent};
 #[cfg(feature = "encoder")]
 pub use report::Report;
 pub use report::{LayerReport, Share};
+#[cfg(feature = "encoder")]
+pub use retrain::{
+    Augment, CheckNote, Loss, Optimizer, Outcome, OutputDistance, RetrainSpec, Retrained, Score,
+    StepNote, Target, TrainingSet, Watch, retrain,
+};
 #[cfg(feature = "encoder")]
 pub use source::Source;
 #[cfg(feature = "encoder")]

@@ -23,6 +23,8 @@ pub(crate) mod merge;
 #[cfg(feature = "encoder")]
 mod names;
 #[cfg(feature = "encoder")]
+pub(crate) mod retrain;
+#[cfg(feature = "encoder")]
 pub(crate) mod run;
 #[cfg(feature = "encoder")]
 pub(crate) mod sweep;

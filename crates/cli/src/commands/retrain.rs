@@ -1,0 +1,411 @@
+//! `tqz retrain`: a trained network and images → a small .tqz file whose levels were trained; goes on where it was stopped.
+
+mod follow;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use ndarray::Axis;
+use serde::Serialize;
+use tqz::{
+    Augment, EncoderConfig, Images, Loss, Optimizer, OutputDistance, Progress, RateTarget,
+    RetrainSpec, Retrained, Score, Source, Target, TrainingSet,
+};
+use tqz_data::{Batch, DataSet, DenoiseOutput, Layout, Task, Truth};
+
+use crate::Common;
+use crate::commands::calibrate::Measurement;
+use crate::commands::names::Preset;
+use crate::data::{DataArgs, open};
+use crate::output::{
+    Console, Stopped, Usage, check_free, optional, table, thousands, usage, write_file,
+};
+use crate::progress::Bars;
+
+use follow::Follower;
+
+/// Training images beyond this many bytes are not read.
+const MEMORY_BYTES: usize = 2 << 30;
+/// Images of the training set by which a start is compressed, at most.
+const START_IMAGES: usize = 1024;
+
+/// Arguments of `tqz retrain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Trained network in full precision
+    #[arg(value_name = "M.onnx")]
+    model: PathBuf,
+    /// Card of the training images
+    #[arg(long, value_name = "CARD")]
+    data: PathBuf,
+    /// Begin from this file, made from the network by any preset (default: compress first, with --preset)
+    #[arg(long, value_name = "M.tqz")]
+    from: Option<PathBuf>,
+    /// How the start is compressed where none is given
+    #[arg(long, value_enum, default_value_t = Preset::Balanced, conflicts_with = "from")]
+    preset: Preset,
+    /// Bits per weight of the whole file, at most (default with --from: its size)
+    #[arg(long, value_name = "B", allow_negative_numbers = true, required_unless_present_any = ["from", "size"], conflicts_with = "size")]
+    bits: Option<f64>,
+    /// Bytes of the file, at most
+    #[arg(long, value_name = "BYTES")]
+    size: Option<u64>,
+    /// File to write (default: the network's name with .tqz)
+    #[arg(short, long, value_name = "M.tqz")]
+    output: Option<PathBuf>,
+    /// What the network is trained toward
+    #[arg(long, value_enum, default_value_t = LossName::Distill)]
+    loss: LossName,
+    /// How outputs are compared
+    #[arg(long, value_enum, default_value_t = DistanceName::Auto)]
+    distance: DistanceName,
+    /// Passes over the training images (default: as many as --steps makes)
+    #[arg(long, value_name = "E", conflicts_with = "steps")]
+    epochs: Option<f64>,
+    /// Gradient steps
+    #[arg(long, value_name = "N", default_value_t = RetrainSpec::default().steps)]
+    steps: usize,
+    /// Images per step
+    #[arg(long, value_name = "N", default_value_t = RetrainSpec::default().batch)]
+    batch: usize,
+    /// How gradients become steps
+    #[arg(long, value_enum, default_value_t = OptimizerName::Adam)]
+    optimizer: OptimizerName,
+    /// Rate of levels, in steps of the quantizer; falls along a cosine
+    #[arg(long, value_name = "R", default_value_t = RetrainSpec::default().level_rate)]
+    rate: f32,
+    /// Rate of the levels of synthesis bases (default: --rate)
+    #[arg(long, value_name = "R")]
+    basis_rate: Option<f32>,
+    /// Rate of biases and normalisation, relative to their size
+    #[arg(long, value_name = "R", default_value_t = RetrainSpec::default().side_rate)]
+    side_rate: f32,
+    /// Rate of the quantizer's steps themselves, in octaves (0: they stay)
+    #[arg(long, value_name = "R", default_value_t = RetrainSpec::default().step_rate)]
+    step_rate: f32,
+    /// Do not turn images around at random
+    #[arg(long)]
+    no_flip: bool,
+    /// Move images by up to so many pixels at random
+    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    shift: usize,
+    /// Train on random squares of this side
+    #[arg(long, value_name = "PIXELS")]
+    patch: Option<usize>,
+    /// Judge on images kept back every so many steps (default: ten times)
+    #[arg(long, value_name = "N")]
+    check_every: Option<usize>,
+    /// Stop after so many judgements without a better one (0: never)
+    #[arg(long, value_name = "N", default_value_t = RetrainSpec::default().patience)]
+    patience: usize,
+    /// Where checkpoints are kept (default: the output's name with .checkpoint)
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Go on from the checkpoint
+    #[arg(long)]
+    resume: bool,
+    /// A line for every step and judgement, as CSV
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    #[command(flatten)]
+    images: DataArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LossName {
+    /// The outputs of the full-precision network; labels are not looked at
+    Distill,
+    /// Labels (clean images for denoising and super-resolution)
+    Labels,
+    /// The mean of both
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DistanceName {
+    /// Kullback–Leibler divergence for classifiers, squared error for others
+    Auto,
+    /// Squared error
+    Mse,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OptimizerName {
+    /// Adam
+    Adam,
+    /// Gradient descent with momentum
+    Sgd,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    output: String,
+    file_bytes: u64,
+    weights: u64,
+    bits_per_weight: f64,
+    start_bytes: u64,
+    training_images: usize,
+    steps: usize,
+    held_before: Score,
+    held_after: Score,
+    dead_zone: f32,
+    start_seconds: f64,
+    seconds: f64,
+}
+
+pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let output = named(args.output.as_ref(), &args.model, "tqz");
+    check_free(&output, common.force)?;
+    let device = super::device(common)?;
+    let bars = Bars::new(console);
+    let data = open(&args.data, &args.images, common.seed)?;
+    let source = Source::read(&args.model, &device)?;
+    let set = training_set(&data, &bars)?;
+    if set.len() < data.len() {
+        let told = format!(
+            "only the first {} of {} images fit into memory",
+            set.len(),
+            data.len()
+        );
+        console.note(0, &format!("warning: {told}"));
+    }
+    let spec = spec(args, &data, &set, common.seed)?;
+    spec.check().map_err(usage)?;
+    let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
+    let kept_start = checkpoint.with_extension("start.tqz");
+    check_own_files(args, (&checkpoint, &kept_start), common.force)?;
+    let resume = match args.resume {
+        true => Some(super::read(&checkpoint)?),
+        false => None,
+    };
+    let start = match (&args.from, &resume) {
+        (Some(path), _) => super::read(path)?,
+        (None, Some(_)) => super::read(&kept_start)?,
+        (None, None) => {
+            let bytes = compressed(args, (&source, &set), common.seed, &bars)?;
+            write_file(&kept_start, &bytes, true)?;
+            bytes
+        }
+    };
+    let start_seconds = begin.elapsed().as_secs_f64();
+    let follower = Follower::new(
+        &bars,
+        console,
+        (&checkpoint, args.log.as_deref()),
+        &spec,
+        args.resume,
+    )?;
+    let outcome = tqz::retrain(&source, &start, (&set, &spec), resume.as_deref(), &follower)
+        .with_context(|| args.model.display().to_string())?;
+    bars.finish();
+    let retrained = match outcome {
+        tqz::Outcome::Finished(retrained) => retrained,
+        tqz::Outcome::Stopped(step) => {
+            return Err(Stopped(format!(
+                "stopped after {step} steps; the same command with --resume goes on from {}",
+                checkpoint.display()
+            ))
+            .into());
+        }
+    };
+    write_file(&output, &retrained.bytes, common.force)?;
+    // They are of no more use; a file that cannot be removed does no harm. A start that the user gave is the user's.
+    let _ = std::fs::remove_file(&checkpoint);
+    if args.from.is_none() {
+        let _ = std::fs::remove_file(&kept_start);
+    }
+    let outcome = Outcome {
+        output: output.display().to_string(),
+        file_bytes: retrained.bytes.len() as u64,
+        weights: source.weight_count(),
+        bits_per_weight: source.bits_per_weight(retrained.bytes.len() as u64),
+        start_bytes: start.len() as u64,
+        training_images: set.len(),
+        steps: retrained.steps,
+        held_before: retrained.before,
+        held_after: retrained.after,
+        dead_zone: retrained.dead_zone,
+        start_seconds,
+        seconds: begin.elapsed().as_secs_f64(),
+    };
+    console.result(&outcome, || text(&outcome, &retrained))
+}
+
+/// Refuses to write over files of an earlier run that is not gone on with.
+fn check_own_files(
+    args: &Args,
+    (checkpoint, kept_start): (&Path, &Path),
+    force: bool,
+) -> anyhow::Result<()> {
+    let mut written = vec![checkpoint];
+    written.extend(args.log.as_deref());
+    if args.from.is_none() {
+        written.push(kept_start);
+    }
+    for path in written {
+        check_free(path, force || args.resume)
+            .context("give --resume to go on with an earlier run")?;
+    }
+    Ok(())
+}
+
+/// A path given, or another's name with this ending.
+fn named(given: Option<&PathBuf>, other: &Path, ending: &str) -> PathBuf {
+    given
+        .cloned()
+        .unwrap_or_else(|| other.with_extension(ending))
+}
+
+/// The best file after training alone, from the first images.
+fn compressed(
+    args: &Args,
+    (source, set): (&Source, &TrainingSet),
+    seed: u64,
+    bars: &Bars,
+) -> anyhow::Result<Vec<u8>> {
+    let target = match (args.bits, args.size) {
+        (Some(bits), _) => RateTarget::BitsPerWeight(bits),
+        (_, Some(bytes)) => RateTarget::Bytes(bytes),
+        _ => bail!("one of --bits and --size is needed"),
+    };
+    let config = EncoderConfig {
+        effort: args.preset.into(),
+        paper: args.preset.paper(tqz::PaperSpec::default()),
+        seed,
+        ..EncoderConfig::new(target)
+    };
+    config.check().map_err(usage)?;
+    let images: Images = set.some_images(START_IMAGES);
+    let statistics = images.calibrate(source, (Measurement::default().metric, seed), bars)?;
+    let (bytes, _) = tqz::compress(source, &statistics, Some(&images), &config, bars)
+        .with_context(|| args.model.display().to_string())?;
+    Ok(bytes)
+}
+
+fn spec(args: &Args, data: &DataSet, set: &TrainingSet, seed: u64) -> anyhow::Result<RetrainSpec> {
+    let per_epoch = (set.learnt_count() / args.batch.max(1)).max(1);
+    let steps = match args.epochs {
+        Some(epochs) if epochs > 0.0 && epochs <= 1e6 => {
+            (epochs * per_epoch as f64).ceil() as usize
+        }
+        Some(epochs) => {
+            return Err(Usage::new(format!(
+                "--epochs {epochs}: more than 0 and at most a million are legal"
+            ))
+            .into());
+        }
+        None => args.steps,
+    };
+    let target = args
+        .bits
+        .map(RateTarget::BitsPerWeight)
+        .or(args.size.map(RateTarget::Bytes));
+    Ok(RetrainSpec {
+        target,
+        loss: match args.loss {
+            LossName::Distill => Loss::Distill,
+            LossName::Labels => Loss::Labels,
+            LossName::Both => Loss::Both,
+        },
+        distance: match args.distance {
+            DistanceName::Auto => OutputDistance::Auto,
+            DistanceName::Mse => OutputDistance::SquaredError,
+        },
+        optimizer: match args.optimizer {
+            OptimizerName::Adam => Optimizer::Adam,
+            OptimizerName::Sgd => Optimizer::Sgd,
+        },
+        steps,
+        batch: args.batch,
+        level_rate: args.rate,
+        basis_rate: args.basis_rate.unwrap_or(args.rate),
+        side_rate: args.side_rate,
+        step_rate: args.step_rate,
+        check_every: args.check_every.unwrap_or(steps.div_ceil(10)).max(1),
+        patience: args.patience,
+        checkpoint_every: per_epoch,
+        augment: Augment {
+            flip: !args.no_flip,
+            shift: args.shift,
+            patch: args.patch,
+            channels_last: data.card().preprocess.layout == Layout::Nhwc,
+        },
+        seed,
+    })
+}
+
+/// All images of a set with what is right for them, as many as memory holds.
+fn training_set(data: &DataSet, progress: &dyn Progress) -> anyhow::Result<TrainingSet> {
+    let mut set = TrainingSet::new();
+    progress.begin("reading images", data.len() as u64);
+    for batch in data.batches(64) {
+        let batch = batch?;
+        let targets = (0..batch.truths.len()).map(|index| target(data.task(), &batch, index));
+        let targets: Vec<Target> = targets.collect();
+        progress.advance(targets.len() as u64);
+        set.add(&batch.input.into_dyn(), targets);
+        if set.bytes() > MEMORY_BYTES {
+            break;
+        }
+    }
+    progress.finish();
+    Ok(set)
+}
+
+/// What the network should give for one image of a batch.
+fn target(task: &Task, batch: &Batch, index: usize) -> Target {
+    let image = batch.input.index_axis(Axis(0), index);
+    match (&batch.truths[index], task) {
+        (Truth::Label(class), _) => Target::Label(*class),
+        (
+            Truth::Image(clean),
+            Task::Denoise {
+                output: DenoiseOutput::Noise,
+                ..
+            },
+        ) => Target::Output((&image - clean).into_dyn()),
+        (Truth::Image(clean), Task::Denoise { .. }) => Target::Output(clean.clone().into_dyn()),
+        (Truth::Image(picture), Task::SuperResolve { .. })
+            if picture.len_of(Axis(0)) == image.len_of(Axis(0)) =>
+        {
+            Target::Output(picture.mapv(|v| v / 255.0).into_dyn())
+        }
+        _ => Target::Unknown,
+    }
+}
+
+fn text(outcome: &Outcome, retrained: &Retrained) -> String {
+    let row = |what: &str, bytes: u64, score: Score| {
+        vec![
+            what.to_owned(),
+            thousands(bytes),
+            format!("{:.3}", 8.0 * bytes as f64 / outcome.weights.max(1) as f64),
+            format!("{:.5}", score.loss),
+            optional(score.accuracy_percent, 2),
+        ]
+    };
+    let rows = vec![
+        row("start", outcome.start_bytes, retrained.before),
+        row("retrained", outcome.file_bytes, retrained.after),
+    ];
+    let header = [
+        "file",
+        "bytes",
+        "bits/weight",
+        "loss (kept back)",
+        "accuracy %",
+    ];
+    format!(
+        "{}\n{}: {} bytes, {:.3} bits/weight, {} steps; {:.1} s, {:.1} s of them before the first step",
+        table(&header, 1, rows),
+        outcome.output,
+        thousands(outcome.file_bytes),
+        outcome.bits_per_weight,
+        outcome.steps,
+        outcome.seconds,
+        outcome.start_seconds
+    )
+}

@@ -1,0 +1,387 @@
+//! The loss of a batch and its gradients at the weights: shards in parallel, summed in their order.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use ndarray::{Array1, ArrayD, ArrayView1};
+use rayon::prelude::*;
+use serde::Serialize;
+use tqz_engine::Network;
+
+use crate::error::TqzError;
+use crate::outputs::{OutputKind, rows};
+use crate::retrain::data::{Draw, Target, TrainingSet};
+use crate::retrain::spec::{Augment, Loss, OutputDistance, RetrainSpec};
+
+/// Images per shard of a batch: fixed, so that sums do not depend on threads.
+const SHARD: usize = 16;
+/// Outputs of the original are kept where all of them take at most so many numbers.
+const KEPT_NUMBERS: usize = 1 << 24;
+
+/// Gradients by the name of their tensor.
+pub(crate) type Gradients = BTreeMap<String, ArrayD<f32>>;
+
+/// The loss of a training run.
+pub(crate) struct Judge<'a> {
+    original: &'a Network,
+    set: &'a TrainingSet,
+    loss: Loss,
+    /// What the network's output is.
+    own: OutputKind,
+    /// How it is compared with the original's.
+    kind: OutputKind,
+    augment: Augment,
+    /// The original's outputs by image and whether it is turned around, where they can come again.
+    kept: Mutex<BTreeMap<(usize, bool), Array1<f32>>>,
+    keeps: bool,
+}
+
+/// What a network does on some images, mean over them.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Score {
+    /// The loss.
+    pub loss: f64,
+    /// Share of the images, in percent, whose class is right; where labels are unknown, whose class is the original's.
+    /// None for other networks than classifiers.
+    pub accuracy_percent: Option<f64>,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge by what the specification asks for.
+    ///
+    /// # Errors
+    /// Images without labels where those are asked for; a network that does not run.
+    pub(crate) fn new(
+        original: &'a Network,
+        set: &'a TrainingSet,
+        spec: &RetrainSpec,
+    ) -> Result<Self, TqzError> {
+        if spec.loss != Loss::Distill && !set.is_labelled() {
+            return Err(TqzError::Request(
+                "some training images have no label; give --loss distill, which needs none"
+                    .to_owned(),
+            ));
+        }
+        let first: Vec<Draw> = set
+            .held()
+            .into_iter()
+            .take(SHARD)
+            .map(Draw::plain)
+            .collect();
+        let (batch, targets) = set.batch(&first[..first.len().min(4)], spec.augment)?;
+        let output = first_output(original, &batch)?;
+        let own = OutputKind::of(&output);
+        let kind = match spec.distance {
+            OutputDistance::SquaredError => OutputKind::Values,
+            OutputDistance::Auto => own,
+        };
+        let per_image = output.len() / output.shape().first().copied().unwrap_or(1).max(1);
+        check_targets(&targets, set.most_classes().max(1), (per_image, spec.loss))?;
+        if spec.augment.shift > 0 && own == OutputKind::Values {
+            return Err(TqzError::Request(
+                "images of a network whose output is an image cannot be moved; use --patch"
+                    .to_owned(),
+            ));
+        }
+        let numbers = set.len().saturating_mul(2).saturating_mul(per_image);
+        let still = spec.augment.shift == 0 && spec.augment.patch.is_none();
+        Ok(Self {
+            original,
+            set,
+            loss: spec.loss,
+            own,
+            kind,
+            augment: spec.augment,
+            kept: Mutex::new(BTreeMap::new()),
+            keeps: still && numbers <= KEPT_NUMBERS,
+        })
+    }
+
+    /// Loss, and gradients at the tensors `names`, on the images drawn.
+    ///
+    /// # Errors
+    /// A network that does not run or has no gradient.
+    pub(crate) fn gradients(
+        &self,
+        network: &Network,
+        names: &[&str],
+        draws: &[Draw],
+    ) -> Result<(Score, Gradients), TqzError> {
+        let size = network.fixed_batch().unwrap_or(SHARD).max(1);
+        let shards: Vec<&[Draw]> = draws.chunks(size).collect();
+        let parts: Vec<(Tally, Gradients)> = shards
+            .into_par_iter()
+            .map(|shard| self.shard_gradients(network, names, (shard, draws.len())))
+            .collect::<Result<_, TqzError>>()?;
+        let mut tally = Tally::default();
+        let mut sum = Gradients::new();
+        for (part, gradients) in parts {
+            tally.add(part);
+            for (name, gradient) in gradients {
+                match sum.get_mut(&name) {
+                    Some(total) => *total += &gradient,
+                    None => {
+                        sum.insert(name, gradient);
+                    }
+                }
+            }
+        }
+        Ok((tally.score(), sum))
+    }
+
+    fn shard_gradients(
+        &self,
+        network: &Network,
+        names: &[&str],
+        (shard, images): (&[Draw], usize),
+    ) -> Result<(Tally, Gradients), TqzError> {
+        let (batch, targets) = self.set.batch(shard, self.augment)?;
+        let wanted = self.wanted(shard, &batch)?;
+        let tally = Mutex::new(Tally::default());
+        let cotangent = |outputs: &[ArrayD<f32>]| {
+            let mut all: Vec<ArrayD<f32>> =
+                outputs.iter().map(|o| ArrayD::zeros(o.raw_dim())).collect();
+            let mut slopes = Vec::new();
+            let mut found = Tally::default();
+            for ((target, wanted), output) in targets.iter().zip(&wanted).zip(rows(&outputs[0])) {
+                let (part, slope) = self.image((target, wanted.as_ref()), output, images);
+                found.add(part);
+                slopes.extend(slope);
+            }
+            all[0].iter_mut().zip(slopes).for_each(|(to, g)| *to = g);
+            if let Ok(mut tally) = tally.lock() {
+                *tally = found;
+            }
+            all
+        };
+        let filled = network.fill_batch(batch.view())?;
+        let gradients = network.weight_gradients(&[filled], names, &cotangent)?;
+        let tally = tally.into_inner().unwrap_or_default();
+        Ok((tally, gradients.gradients))
+    }
+
+    /// The original's outputs on a shard; none where labels alone count.
+    fn wanted(
+        &self,
+        shard: &[Draw],
+        batch: &ArrayD<f32>,
+    ) -> Result<Vec<Option<Array1<f32>>>, TqzError> {
+        if self.loss == Loss::Labels {
+            return Ok(vec![None; shard.len()]);
+        }
+        let key = |draw: &Draw| (draw.number, draw.flip);
+        if self.keeps
+            && let Ok(kept) = self.kept.lock()
+        {
+            let known: Option<Vec<_>> = shard.iter().map(|d| kept.get(&key(d)).cloned()).collect();
+            if let Some(known) = known {
+                return Ok(known.into_iter().map(Some).collect());
+            }
+        }
+        let output = first_output(self.original, batch)?;
+        let found: Vec<Array1<f32>> = rows(&output).map(|row| row.to_owned()).collect();
+        if self.keeps
+            && let Ok(mut kept) = self.kept.lock()
+        {
+            kept.extend(shard.iter().map(key).zip(found.iter().cloned()));
+        }
+        Ok(found.into_iter().map(Some).collect())
+    }
+
+    /// Loss of one image and its gradient at the output, for a mean over `images`.
+    fn image(
+        &self,
+        (target, original): (&Target, Option<&Array1<f32>>),
+        output: ArrayView1<'_, f32>,
+        images: usize,
+    ) -> (Tally, Vec<f32>) {
+        let truth = match (target, self.loss) {
+            (_, Loss::Distill) => None,
+            (Target::Label(class), _) => Some(of_class(*class, output.len())),
+            (Target::Output(wanted), _) => Some(wanted.iter().copied().collect()),
+            (Target::Unknown, _) => None,
+        };
+        let references: Vec<(ArrayView1<'_, f32>, OutputKind)> = truth
+            .iter()
+            .map(|t: &Array1<f32>| (t.view(), kind_of_truth(target)))
+            .chain(original.map(|o| (o.view(), self.kind)))
+            .collect();
+        let share = 1.0 / references.len().max(1) as f64;
+        let mut tally = Tally::default();
+        let mut slope = vec![0.0_f32; output.len()];
+        for (reference, kind) in references {
+            let unit = share * unit(kind, output.len());
+            tally.loss += unit * distance(self.own, kind, reference, output);
+            let gradient = gradient(self.own, kind, (reference, output), unit / images as f64);
+            slope.iter_mut().zip(gradient).for_each(|(s, g)| *s += g);
+        }
+        tally.images = 1;
+        tally.right = self.is_right(target, original.map(|o| o.view()), output);
+        (tally, slope)
+    }
+
+    fn is_right(
+        &self,
+        target: &Target,
+        original: Option<ArrayView1<'_, f32>>,
+        output: ArrayView1<'_, f32>,
+    ) -> Option<bool> {
+        match (target, original) {
+            (Target::Label(class), _) => Some(largest(output) == *class),
+            (Target::Output(_), _) => None,
+            (Target::Unknown, Some(original)) if self.own != OutputKind::Values => {
+                Some(largest(output) == largest(original))
+            }
+            _ => None,
+        }
+    }
+
+    /// How a network does on the images kept back.
+    ///
+    /// # Errors
+    /// A network that does not run.
+    pub(crate) fn held(&self, network: &Network) -> Result<Score, TqzError> {
+        let draws: Vec<Draw> = self.set.held().into_iter().map(Draw::plain).collect();
+        let size = network.fixed_batch().unwrap_or(SHARD).max(1);
+        let parts: Vec<Tally> = draws
+            .chunks(size)
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .map(|shard| {
+                let (batch, targets) = self.set.batch(shard, self.augment)?;
+                let wanted = self.wanted(shard, &batch)?;
+                let output = first_output(network, &batch)?;
+                let mut tally = Tally::default();
+                for ((target, wanted), output) in targets.iter().zip(&wanted).zip(rows(&output)) {
+                    tally.add(self.image((target, wanted.as_ref()), output, 1).0);
+                }
+                Ok(tally)
+            })
+            .collect::<Result<_, TqzError>>()?;
+        let mut tally = Tally::default();
+        parts.into_iter().for_each(|part| tally.add(part));
+        Ok(tally.score())
+    }
+}
+
+/// The network's first output on a shard.
+fn first_output(network: &Network, shard: &ArrayD<f32>) -> Result<ArrayD<f32>, TqzError> {
+    let filled = network.fill_batch(shard.view())?;
+    let outputs = network.run_by_columns(&[filled])?;
+    let first = outputs.into_iter().next();
+    first.ok_or_else(|| TqzError::Request("the network has no output".to_owned()))
+}
+
+/// A class as the probabilities of all.
+fn of_class(class: usize, len: usize) -> Array1<f32> {
+    Array1::from_shape_fn(len, |index| f32::from(u8::from(index == class)))
+}
+
+/// Labels are always compared as probabilities.
+fn kind_of_truth(target: &Target) -> OutputKind {
+    match target {
+        Target::Label(_) => OutputKind::Probabilities,
+        _ => OutputKind::Values,
+    }
+}
+
+/// Squared errors count as means over an output's elements.
+fn unit(kind: OutputKind, len: usize) -> f64 {
+    match kind {
+        OutputKind::Values => 1.0 / len.max(1) as f64,
+        _ => 1.0,
+    }
+}
+
+/// Distance of an output from a reference; scores are turned into probabilities where the reference holds those.
+fn distance(
+    own: OutputKind,
+    kind: OutputKind,
+    reference: ArrayView1<'_, f32>,
+    output: ArrayView1<'_, f32>,
+) -> f64 {
+    if kind != OutputKind::Probabilities || own == OutputKind::Probabilities {
+        return kind.distance(reference, output);
+    }
+    let q = OutputKind::Logits.probabilities(output);
+    let surprise = reference
+        .iter()
+        .zip(&q)
+        .map(|(&p, q)| -f64::from(p) * q.ln());
+    surprise.sum()
+}
+
+fn gradient(
+    own: OutputKind,
+    kind: OutputKind,
+    (reference, output): (ArrayView1<'_, f32>, ArrayView1<'_, f32>),
+    weight: f64,
+) -> Vec<f32> {
+    if kind != OutputKind::Probabilities || own == OutputKind::Probabilities {
+        return kind.gradient(reference, output, weight);
+    }
+    let q = OutputKind::Logits.probabilities(output);
+    let slopes = reference
+        .iter()
+        .zip(&q)
+        .map(|(&p, q)| weight * (q - f64::from(p)));
+    slopes.map(|g| g as f32).collect()
+}
+
+fn largest(scores: ArrayView1<'_, f32>) -> usize {
+    let mut best = 0;
+    for (index, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+fn check_targets(
+    targets: &[Target],
+    classes: usize,
+    (per_image, loss): (usize, Loss),
+) -> Result<(), TqzError> {
+    if loss == Loss::Distill {
+        return Ok(());
+    }
+    let fits = |target: &Target| match target {
+        Target::Label(class) => *class < per_image,
+        Target::Output(output) => output.len() == per_image,
+        Target::Unknown => false,
+    };
+    if classes <= per_image && targets.iter().all(fits) {
+        return Ok(());
+    }
+    Err(TqzError::Request(format!(
+        "the network gives {per_image} numbers an image; labels or wanted images of the set do not fit"
+    )))
+}
+
+/// Sums over images.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    images: usize,
+    loss: f64,
+    right: Option<bool>,
+    rights: usize,
+    judged: usize,
+}
+
+impl Tally {
+    fn add(&mut self, part: Tally) {
+        self.images += part.images;
+        self.loss += part.loss;
+        self.rights += part.rights + usize::from(part.right == Some(true));
+        self.judged += part.judged + usize::from(part.right.is_some());
+    }
+
+    fn score(self) -> Score {
+        Score {
+            loss: self.loss / self.images.max(1) as f64,
+            accuracy_percent: (self.judged > 0)
+                .then(|| 100.0 * self.rights as f64 / self.judged as f64),
+        }
+    }
+}

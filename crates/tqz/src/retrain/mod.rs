@@ -1,0 +1,19 @@
+//! Retraining of a compressed network (paper 5.3): levels of T and S by a straight-through estimator, side values along
+//! with them, toward the original's outputs or toward labels, within the size of the file.
+
+mod checkpoint;
+mod data;
+mod latent;
+mod layer;
+mod loss;
+mod optimizer;
+mod rate;
+mod run;
+mod sides;
+mod spec;
+mod student;
+
+pub use data::{Target, TrainingSet};
+pub use loss::Score;
+pub use run::{CheckNote, Outcome, Retrained, StepNote, Watch, retrain};
+pub use spec::{Augment, Loss, Optimizer, OutputDistance, RetrainSpec};

@@ -1,0 +1,348 @@
+//! A whole retraining on one page: steps, judgements on images kept back, checkpoints, and the file in the end.
+
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayD, IxDyn};
+use serde::Serialize;
+use tqz_engine::Network;
+use tqz_format::TqzFile;
+
+use crate::decoder::CompressedModel;
+use crate::error::TqzError;
+use crate::progress::Silent;
+use crate::retrain::checkpoint::{Checkpoint, Position};
+use crate::retrain::data::{Order, TrainingSet};
+use crate::retrain::loss::{Judge, Score};
+use crate::retrain::optimizer::fall;
+use crate::retrain::spec::RetrainSpec;
+use crate::retrain::student::{StepRates, Student};
+use crate::source::Source;
+
+/// Steps between two looks at the size and at what levels cost.
+const RATE_EVERY: usize = 10;
+/// Share of the steps in which the size is brought to the one wanted.
+const APPROACH: f64 = 0.6;
+/// The size is brought to this part of the one allowed, so that little is left to the dead zone in the end.
+const AIM: f64 = 0.997;
+/// Widest dead zone tried in the end, and trials to find the narrowest that will do.
+const WIDEST: f32 = 1.5;
+const TRIALS: usize = 10;
+/// Name of the best file's bytes in a checkpoint.
+const BEST_FILE: &str = "best/file";
+
+/// One gradient step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StepNote {
+    /// Steps done, this one counted.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Steps of one pass over the images.
+    pub steps_of_pass: usize,
+    /// On the images of the step, before it.
+    pub score: Score,
+}
+
+/// One judgement on images kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CheckNote {
+    /// Steps done.
+    pub step: usize,
+    /// On the images kept back.
+    pub held: Score,
+    /// Bytes of the file as it would be now.
+    pub file_bytes: u64,
+    /// 8 · bytes / weights.
+    pub bits_per_weight: f64,
+    /// Weight of a bit in units of the gradients' size.
+    pub pull: f64,
+    /// Whether it is the best so far.
+    pub best: bool,
+}
+
+/// Who follows a training run.
+pub trait Watch: Sync {
+    /// A step was taken.
+    fn step(&self, _note: &StepNote) {}
+    /// The run was judged.
+    fn check(&self, _note: &CheckNote) {}
+    /// A checkpoint to be kept.
+    ///
+    /// # Errors
+    /// Why it cannot be; the run ends with it.
+    fn checkpoint(&self, _bytes: &[u8]) -> Result<(), TqzError> {
+        Ok(())
+    }
+    /// Whether to make a checkpoint now and stop.
+    fn stops(&self) -> bool {
+        false
+    }
+}
+
+impl Watch for Silent {}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// With a file.
+    Finished(Box<Retrained>),
+    /// Stopped by its watcher after so many steps, a checkpoint made.
+    Stopped(usize),
+}
+
+/// A retrained network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retrained {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// The start on the images kept back.
+    pub before: Score,
+    /// The file on the same images.
+    pub after: Score,
+    /// Steps done.
+    pub steps: usize,
+    /// By how many steps of the quantizer rounding had to favour zero for the size's sake.
+    pub dead_zone: f32,
+}
+
+/// Everything a run looks at.
+struct Run<'a> {
+    source: &'a Source,
+    judge: Judge<'a>,
+    student: Student,
+    order: Order,
+    position: Position,
+    spec: RetrainSpec,
+    limit_bytes: u64,
+    /// The best file so far that is within the limit.
+    best_file: Option<Vec<u8>>,
+    watch: &'a dyn Watch,
+}
+
+/// Retrains the network of the file `start`, which was made from `source`; `resume` is a checkpoint of the same run.
+///
+/// # Errors
+/// A file of another network, a checkpoint of another run, images that do not fit, a size that cannot be reached.
+pub fn retrain(
+    source: &Source,
+    start: &[u8],
+    (set, spec): (&TrainingSet, &RetrainSpec),
+    resume: Option<&[u8]>,
+    watch: &dyn Watch,
+) -> Result<Outcome, TqzError> {
+    spec.check()?;
+    if set.is_empty() {
+        return Err(TqzError::Request("there are no training images".to_owned()));
+    }
+    let file = CompressedModel::decode(start)?.file().clone();
+    let sums = (source.checksum(), crc32fast::hash(start));
+    let asked = spec.target.and_then(|t| t.limit(source.weight_count()));
+    let mut run = Run {
+        judge: Judge::new(source.network(), set, spec)?,
+        student: Student::new(source, file, *spec)?,
+        order: Order::new(set, spec.batch, spec.augment, spec.seed),
+        position: Position::new(sums, spec, start.len() as u64),
+        spec: *spec,
+        limit_bytes: asked.unwrap_or(start.len() as u64),
+        best_file: None,
+        source,
+        watch,
+    };
+    if let Some(bytes) = resume {
+        run.resume(bytes)?;
+    }
+    let before = run.judge.held(&decoded(source, start)?)?;
+    if run.position.step == 0 && start.len() as u64 <= run.limit_bytes {
+        run.position.best = before.loss;
+        run.best_file = Some(start.to_vec());
+    }
+    while run.position.step < spec.steps {
+        run.step()?;
+        if run.position.step.is_multiple_of(spec.check_every) && run.check()? {
+            break;
+        }
+        if watch.stops() && run.position.step < spec.steps {
+            watch.checkpoint(&run.checkpoint()?)?;
+            return Ok(Outcome::Stopped(run.position.step));
+        }
+        let every = spec.checkpoint_every;
+        if every > 0 && run.position.step.is_multiple_of(every) {
+            watch.checkpoint(&run.checkpoint()?)?;
+        }
+    }
+    run.finish(before)
+}
+
+impl Run<'_> {
+    fn resume(&mut self, bytes: &[u8]) -> Result<(), TqzError> {
+        let mut checkpoint = Checkpoint::decode(bytes)?;
+        checkpoint.position.check(&self.position)?;
+        let best = checkpoint
+            .arrays
+            .iter()
+            .position(|(name, _)| name == BEST_FILE);
+        self.best_file = best.map(|index| {
+            let (_, bytes) = checkpoint.arrays.swap_remove(index);
+            bytes.into_iter().map(|b| b as u8).collect()
+        });
+        self.student.restore(checkpoint.arrays)?;
+        self.position = checkpoint.position;
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<Vec<u8>, TqzError> {
+        let mut arrays = self.student.arrays();
+        if let Some(file) = &self.best_file {
+            let bytes = file.iter().map(|&b| f32::from(b)).collect();
+            arrays.push((BEST_FILE.to_owned(), bytes));
+        }
+        let position = self.position.clone();
+        Checkpoint { position, arrays }.encode()
+    }
+
+    fn step(&mut self) -> Result<(), TqzError> {
+        let (step, spec) = (self.position.step, self.spec);
+        if step.is_multiple_of(RATE_EVERY) && self.student.is_modelled() {
+            let size = self.student.file(0.0)?.len() as u64;
+            let wanted = self.wanted_bytes(step);
+            self.position.pull.follow(size, wanted);
+            self.student.renew_slopes();
+        }
+        let draws = self.order.draws(step);
+        let network = self.student.network(self.source.network())?;
+        let names = self.student.names();
+        let (score, gradients) = self.judge.gradients(&network, &names, &draws)?;
+        if !score.loss.is_finite() {
+            return Err(TqzError::Request(format!(
+                "step {step}: the loss is not a finite number; give smaller rates"
+            )));
+        }
+        let rates = StepRates {
+            step,
+            fall: fall(step, spec.steps),
+            pull: self.position.pull.strength as f32,
+        };
+        self.student.step(&gradients, rates);
+        self.position.step += 1;
+        self.watch.step(&StepNote {
+            step: self.position.step,
+            steps: spec.steps,
+            steps_of_pass: self.order.steps_of_pass(),
+            score,
+        });
+        Ok(())
+    }
+
+    /// Bytes that the file should have at a step: from the start's along a straight line to a little less than the limit.
+    fn wanted_bytes(&self, step: usize) -> f64 {
+        let part = (step as f64 / (APPROACH * self.spec.steps as f64)).min(1.0);
+        let (from, to) = (
+            self.position.start_bytes as f64,
+            AIM * self.limit_bytes as f64,
+        );
+        from.max(to) * (1.0 - part) + to * part
+    }
+
+    /// Judges the network; true to stop early.
+    fn check(&mut self) -> Result<bool, TqzError> {
+        let held = self
+            .judge
+            .held(&self.student.network(self.source.network())?)?;
+        let file = self.student.file(0.0)?;
+        let file_bytes = file.len() as u64;
+        let fits = file_bytes <= self.limit_bytes;
+        let best = fits && held.loss < self.position.best;
+        if best {
+            self.position.best = held.loss;
+            self.best_file = Some(file);
+            self.position.stale = 0;
+        } else if self.best_file.is_some() {
+            self.position.stale += 1;
+        }
+        self.watch.check(&CheckNote {
+            step: self.position.step,
+            held,
+            file_bytes,
+            bits_per_weight: self.source.bits_per_weight(file_bytes),
+            pull: self.position.pull.strength,
+            best,
+        });
+        let patience = self.spec.patience;
+        Ok(patience > 0 && self.position.stale >= patience)
+    }
+
+    fn finish(self, before: Score) -> Result<Outcome, TqzError> {
+        let (mut dead_zone, mut bytes) = self.fitted()?;
+        let mut after = self.judge.held(&decoded(self.source, &bytes)?)?;
+        if let Some(best) = self.best_file
+            && best != bytes
+        {
+            let score = self.judge.held(&decoded(self.source, &best)?)?;
+            if score.loss < after.loss {
+                (dead_zone, bytes, after) = (0.0, best, score);
+            }
+        }
+        Ok(Outcome::Finished(Box::new(Retrained {
+            bytes,
+            before,
+            after,
+            steps: self.position.step,
+            dead_zone,
+        })))
+    }
+
+    /// The file within its limit, with the narrowest dead zone that does it.
+    fn fitted(&self) -> Result<(f32, Vec<u8>), TqzError> {
+        let fits = |bytes: &Vec<u8>| bytes.len() as u64 <= self.limit_bytes;
+        let plain = self.student.file(0.0)?;
+        if fits(&plain) {
+            return Ok((0.0, plain));
+        }
+        let (mut low, mut high) = (0.0, WIDEST);
+        let mut best = self.student.file(high)?;
+        if !fits(&best) {
+            return Err(TqzError::Request(format!(
+                "the file cannot be made smaller than {} bytes; {} are allowed",
+                best.len(),
+                self.limit_bytes
+            )));
+        }
+        for _ in 0..TRIALS {
+            let middle = 0.5 * (low + high);
+            let bytes = self.student.file(middle)?;
+            if fits(&bytes) {
+                (high, best) = (middle, bytes);
+            } else {
+                low = middle;
+            }
+        }
+        Ok((high, best))
+    }
+}
+
+/// The network that a file decodes to, on the original's graph.
+fn decoded(source: &Source, bytes: &[u8]) -> Result<Network, TqzError> {
+    let file: TqzFile = CompressedModel::decode(bytes)?.file().clone();
+    let mut weights: BTreeMap<String, ArrayD<f32>> = BTreeMap::new();
+    for layer in source.layers() {
+        let record = file.layers.iter().find(|r| r.site as usize == layer.site);
+        let values = record.map_or_else(|| Ok(Vec::new()), |r| r.reconstruct())?;
+        let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), values);
+        let array = array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))?;
+        weights.insert(layer.name.clone(), array);
+    }
+    let names = source
+        .knobs()
+        .iter()
+        .flat_map(|k| k.scale.iter().chain([&k.offset]));
+    for name in names {
+        let site = source.site(name).unwrap_or(usize::MAX);
+        if let Some(vector) = file.vectors.iter().find(|v| v.site as usize == site) {
+            weights.insert(
+                name.clone(),
+                ndarray::Array1::from(vector.reconstruct()?).into_dyn(),
+            );
+        }
+    }
+    Ok(source.network().with_weights(&weights)?)
+}

@@ -1,0 +1,154 @@
+//! What the caller asks of retraining.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::RateTarget;
+use crate::error::TqzError;
+
+/// What the network is trained toward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The outputs of the original network; labels are not looked at.
+    #[default]
+    Distill,
+    /// What is right: cross-entropy for classes, squared error for images.
+    Labels,
+    /// The mean of both.
+    Both,
+}
+
+/// How far two outputs are from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputDistance {
+    /// Divergence for classifiers, squared error for other networks.
+    #[default]
+    Auto,
+    /// Squared error of the outputs as they are, mean over their elements.
+    SquaredError,
+}
+
+/// Rule by which gradients become steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Adam (means .9 and .99).
+    #[default]
+    Adam,
+    /// Gradient descent with momentum .9; gradients are divided by their root mean square over the matrix.
+    Sgd,
+}
+
+/// Random changes of the images that are learnt from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Augment {
+    /// Turn every second image around from left to right.
+    pub flip: bool,
+    /// Move images by up to so many pixels, edges repeated; not for networks whose output is an image.
+    pub shift: usize,
+    /// Cut a random square of this side from every image.
+    pub patch: Option<usize>,
+    /// Samples are H × W × C rather than C × H × W.
+    pub channels_last: bool,
+}
+
+/// Everything retraining is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RetrainSpec {
+    /// Size of the file in the end; none keeps the size of the start.
+    pub target: Option<RateTarget>,
+    /// What is trained toward.
+    pub loss: Loss,
+    /// How outputs are compared.
+    pub distance: OutputDistance,
+    /// How gradients become steps.
+    pub optimizer: Optimizer,
+    /// Gradient steps. Legal: 1 to 10⁷.
+    pub steps: usize,
+    /// Images per step. Legal: 1 to 65536.
+    pub batch: usize,
+    /// Greatest change of a latent level in one step, in steps of the quantizer; falls to 0 along a cosine. Legal: 0 to 1.
+    pub level_rate: f32,
+    /// The same for the levels of synthesis bases.
+    pub basis_rate: f32,
+    /// The same for side values, in units of their vector's root mean square.
+    pub side_rate: f32,
+    /// The same for the logarithm (base 2) of each matrix' step; 0 keeps the steps. Legal: 0 to 1.
+    pub step_rate: f32,
+    /// Judge on images kept back after so many steps. Legal: at least 1.
+    pub check_every: usize,
+    /// Stop after so many judgements without a better one; 0 never.
+    pub patience: usize,
+    /// Make a checkpoint after so many steps; 0 only when stopped.
+    pub checkpoint_every: usize,
+    /// Changes of the images.
+    pub augment: Augment,
+    /// Seed of the order of images and their changes.
+    pub seed: u64,
+}
+
+impl Default for RetrainSpec {
+    fn default() -> Self {
+        Self {
+            target: None,
+            loss: Loss::default(),
+            distance: OutputDistance::default(),
+            optimizer: Optimizer::default(),
+            steps: 300,
+            batch: 64,
+            level_rate: 0.02,
+            basis_rate: 0.02,
+            side_rate: 2e-3,
+            step_rate: 0.0,
+            check_every: 100,
+            patience: 0,
+            checkpoint_every: 0,
+            augment: Augment::default(),
+            seed: 0,
+        }
+    }
+}
+
+impl RetrainSpec {
+    /// Checks every number against its legal range.
+    ///
+    /// # Errors
+    /// Names the first one outside.
+    pub fn check(&self) -> Result<(), TqzError> {
+        check("steps", self.steps as f64, 1.0..=1e7)?;
+        check("images per step", self.batch as f64, 1.0..=65536.0)?;
+        check("the rate of levels", self.level_rate.into(), 0.0..=1.0)?;
+        check("the rate of bases", self.basis_rate.into(), 0.0..=1.0)?;
+        check("the rate of side values", self.side_rate.into(), 0.0..=1.0)?;
+        check("the rate of steps", self.step_rate.into(), 0.0..=1.0)?;
+        check(
+            "steps between judgements",
+            self.check_every as f64,
+            1.0..=1e7,
+        )?;
+        if let Some(patch) = self.augment.patch {
+            check("the side of a patch", patch as f64, 1.0..=65536.0)?;
+        }
+        check("pixels of a shift", self.augment.shift as f64, 0.0..=64.0)?;
+        match self.target {
+            Some(RateTarget::Step(_)) => Err(TqzError::Request(
+                "retraining keeps a size, not a step: give bits per weight or bytes".to_owned(),
+            )),
+            Some(RateTarget::BitsPerWeight(bits)) => check("bits per weight", bits, 0.01..=64.0),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check(what: &str, value: f64, legal: RangeInclusive<f64>) -> Result<(), TqzError> {
+    if legal.contains(&value) {
+        return Ok(());
+    }
+    let (low, high) = (legal.start(), legal.end());
+    Err(TqzError::Request(format!(
+        "{what}: {value}; it must lie between {low} and {high}"
+    )))
+}

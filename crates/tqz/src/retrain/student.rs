@@ -1,0 +1,320 @@
+//! The network that is trained: latents of all layers and side values, each with an optimizer's memory; how it runs, how
+//! gradients change it, and the file it makes.
+
+use std::collections::BTreeMap;
+
+use ndarray::ArrayD;
+use rayon::prelude::*;
+use tqz_engine::Network;
+use tqz_format::TqzFile;
+
+use crate::error::TqzError;
+use crate::retrain::layer::LatentLayer;
+use crate::retrain::loss::Gradients;
+use crate::retrain::optimizer::Memory;
+use crate::retrain::rate::Slopes;
+use crate::retrain::sides::SideVector;
+use crate::retrain::spec::{Optimizer, RetrainSpec};
+use crate::source::Source;
+
+/// One layer with what its training remembers.
+struct Trained {
+    layer: LatentLayer,
+    /// Of every matrix.
+    memories: Vec<Memory>,
+    /// Of every matrix' step.
+    step_memories: Vec<Memory>,
+    slopes: Vec<Slopes>,
+}
+
+/// Rates of one step, and the weight of a bit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepRates {
+    /// Number of the step, from 0.
+    pub(crate) step: usize,
+    /// What is left of the rates.
+    pub(crate) fall: f32,
+    /// Weight of a bit in units of the gradients' root mean square.
+    pub(crate) pull: f32,
+}
+
+/// The network in training.
+pub(crate) struct Student {
+    layers: Vec<Trained>,
+    sides: Vec<(SideVector, Memory)>,
+    file: TqzFile,
+    spec: RetrainSpec,
+}
+
+impl Student {
+    /// The network of a file that was made from `source`.
+    ///
+    /// # Errors
+    /// A file made from another network.
+    pub(crate) fn new(source: &Source, file: TqzFile, spec: RetrainSpec) -> Result<Self, TqzError> {
+        let layers = source.layers().iter().map(|layer| {
+            let record = file.layers.iter().find(|r| r.site as usize == layer.site);
+            let record = record.ok_or_else(|| {
+                TqzError::layer(
+                    &layer.name,
+                    "the file does not hold it; it was made from another network",
+                )
+            })?;
+            Ok(Trained::new(
+                LatentLayer::new(layer, record)?,
+                spec.optimizer,
+            ))
+        });
+        let layers: Vec<Trained> = layers.collect::<Result<_, TqzError>>()?;
+        if layers.len() != file.layers.len() {
+            return Err(TqzError::Request(format!(
+                "the file holds {} layers, the network has {}; it was made from another network",
+                file.layers.len(),
+                layers.len()
+            )));
+        }
+        let knobs = source.knobs();
+        let mut names: Vec<&String> = knobs
+            .iter()
+            .flat_map(|k| k.scale.iter().chain([&k.offset]))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut sides = Vec::new();
+        for name in names {
+            let site = source.site(name).unwrap_or(usize::MAX);
+            if let Some(vector) = file.vectors.iter().find(|v| v.site as usize == site) {
+                let side = SideVector::new(name, vector)?;
+                let memory = Memory::new(spec.optimizer, side.units.len());
+                sides.push((side, memory));
+            }
+        }
+        Ok(Self {
+            layers,
+            sides,
+            file,
+            spec,
+        })
+    }
+
+    /// Names of the tensors at which gradients are wanted.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let layers = self.layers.iter().map(|t| t.layer.layer().name.as_str());
+        layers
+            .chain(self.sides.iter().map(|(s, _)| s.name.as_str()))
+            .collect()
+    }
+
+    /// The network as it is now, on the original's graph.
+    ///
+    /// # Errors
+    /// Numbers that do not fit the graph.
+    pub(crate) fn network(&self, original: &Network) -> Result<Network, TqzError> {
+        let weights = self.layers.par_iter();
+        let weights = weights.map(|t| (t.layer.layer().name.clone(), t.layer.weights()));
+        let mut weights: BTreeMap<String, ArrayD<f32>> = weights.collect();
+        weights.extend(self.sides.iter().map(|(s, _)| (s.name.clone(), s.values())));
+        Ok(original.with_weights(&weights)?)
+    }
+
+    /// Takes one step along gradients at the tensors of [`Self::names`].
+    pub(crate) fn step(&mut self, gradients: &Gradients, rates: StepRates) {
+        let spec = self.spec;
+        let at_layers: Vec<Vec<Vec<f32>>> = self
+            .layers
+            .par_iter()
+            .map(|t| t.gradients(gradients.get(&t.layer.layer().name)))
+            .collect();
+        let weight = rates.pull * root_mean_square(&at_layers);
+        let layers = self.layers.par_iter_mut().zip(at_layers);
+        layers.for_each(|(trained, gradient)| trained.step(gradient, weight, (&spec, rates)));
+        for (side, memory) in &mut self.sides {
+            if let Some(gradient) = gradients.get(&side.name) {
+                let gradient = side.gradient(gradient);
+                let rate = (spec.side_rate * rates.fall, rates.step);
+                memory.step(&mut side.units, &gradient, rate);
+            }
+        }
+    }
+
+    /// Looks again at what levels cost.
+    pub(crate) fn renew_slopes(&mut self) {
+        self.layers.par_iter_mut().for_each(|trained| {
+            trained.slopes = trained
+                .layer
+                .matrices()
+                .map(|(m, _)| Slopes::of(m))
+                .collect();
+        });
+    }
+
+    /// Whether the size depends on the levels.
+    pub(crate) fn is_modelled(&self) -> bool {
+        let matrices = self.layers.iter().flat_map(|t| t.layer.matrices());
+        matrices.into_iter().any(|(m, _)| m.is_modelled())
+    }
+
+    /// The file as it would be now, levels rounded with a dead zone wider by `dead`.
+    ///
+    /// # Errors
+    /// Numbers that the format cannot hold.
+    pub(crate) fn file(&self, dead: f32) -> Result<Vec<u8>, TqzError> {
+        let sections = self
+            .layers
+            .par_iter()
+            .map(|t| Ok(t.layer.record(dead)?.encode()?))
+            .collect::<Result<Vec<_>, TqzError>>()?;
+        let mut file = self.file.clone();
+        for (side, _) in &self.sides {
+            let vector = side.vector();
+            if let Some(old) = file.vectors.iter_mut().find(|v| v.site == vector.site) {
+                *old = vector;
+            }
+        }
+        Ok(file.encode_with_layers(sections)?)
+    }
+
+    /// Everything that training changes, by name.
+    pub(crate) fn arrays(&self) -> Vec<(String, Vec<f32>)> {
+        let mut arrays = Vec::new();
+        for trained in &self.layers {
+            trained.visit(&mut |name, values| arrays.push((name, values.to_vec())));
+        }
+        for (side, memory) in &self.sides {
+            arrays.push((format!("{}/units", side.name), side.units.clone()));
+            arrays.push((format!("{}/mean", side.name), memory.mean.clone()));
+            arrays.push((format!("{}/square", side.name), memory.square.clone()));
+        }
+        arrays
+    }
+
+    /// Puts back what [`Self::arrays`] gave.
+    ///
+    /// # Errors
+    /// Arrays that are missing or of another size.
+    pub(crate) fn restore(&mut self, arrays: Vec<(String, Vec<f32>)>) -> Result<(), TqzError> {
+        let mut arrays: BTreeMap<String, Vec<f32>> = arrays.into_iter().collect();
+        let mut wrong = None;
+        let mut take = |name: String, values: &mut Vec<f32>| match arrays.remove(&name) {
+            Some(found) if found.len() == values.len() => *values = found,
+            _ => wrong = Some(name),
+        };
+        for trained in &mut self.layers {
+            trained.visit_mut(&mut take);
+        }
+        for (side, memory) in &mut self.sides {
+            take(format!("{}/units", side.name), &mut side.units);
+            take(format!("{}/mean", side.name), &mut memory.mean);
+            take(format!("{}/square", side.name), &mut memory.square);
+        }
+        match wrong {
+            Some(name) => Err(TqzError::Request(format!(
+                "the checkpoint cannot be used: array {name} is missing or has another size"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Trained {
+    fn new(layer: LatentLayer, optimizer: Optimizer) -> Self {
+        let memory = |len: usize| Memory::new(optimizer, len);
+        Self {
+            memories: layer
+                .matrices()
+                .map(|(m, _)| memory(m.units.len()))
+                .collect(),
+            step_memories: layer.matrices().map(|_| memory(1)).collect(),
+            slopes: layer.matrices().map(|(m, _)| Slopes::of(m)).collect(),
+            layer,
+        }
+    }
+
+    /// Gradients at the values of all matrices.
+    fn gradients(&self, at_weights: Option<&ArrayD<f32>>) -> Vec<Vec<f32>> {
+        let Some(at_weights) = at_weights else {
+            return self
+                .layer
+                .matrices()
+                .map(|(m, _)| vec![0.0; m.units.len()])
+                .collect();
+        };
+        let at_values = self.layer.backward(at_weights);
+        let matrices = self.layer.matrices().zip(at_values);
+        matrices.map(|((m, _), g)| m.to_units(&g)).collect()
+    }
+
+    fn step(
+        &mut self,
+        gradients: Vec<Vec<f32>>,
+        weight: f32,
+        (spec, rates): (&RetrainSpec, StepRates),
+    ) {
+        let bases: Vec<bool> = self.layer.matrices().map(|(_, basis)| basis).collect();
+        let memories = self.memories.iter_mut().zip(&mut self.step_memories);
+        let about = memories.zip(self.slopes.iter().zip(bases));
+        let matrices = self.layer.matrices_mut().zip(gradients);
+        for ((latent, mut gradient), ((memory, step_memory), (slopes, basis))) in
+            matrices.zip(about)
+        {
+            if spec.step_rate > 0.0 {
+                let slope = latent.slope_of_step(&gradient);
+                let mut octaves = [latent.octaves];
+                let rate = (spec.step_rate * rates.fall, rates.step);
+                step_memory.step(&mut octaves, &[slope], rate);
+                latent.octaves = octaves[0];
+            }
+            if weight > 0.0 && latent.is_modelled() {
+                slopes.add(latent, weight, &mut gradient);
+            }
+            let rate = if basis {
+                spec.basis_rate
+            } else {
+                spec.level_rate
+            };
+            memory.step(
+                &mut latent.units,
+                &gradient,
+                (rate * rates.fall, rates.step),
+            );
+        }
+    }
+
+    fn visit(&self, act: &mut impl FnMut(String, &[f32])) {
+        let name = |index: usize, what: &str| format!("{}/{index}/{what}", self.layer.layer().name);
+        for (index, (latent, _)) in self.layer.matrices().enumerate() {
+            let (memory, step) = (&self.memories[index], &self.step_memories[index]);
+            act(name(index, "units"), &latent.units);
+            act(name(index, "mean"), &memory.mean);
+            act(name(index, "square"), &memory.square);
+            act(
+                name(index, "step"),
+                &[latent.octaves, step.mean[0], step.square[0]],
+            );
+        }
+    }
+
+    fn visit_mut(&mut self, act: &mut impl FnMut(String, &mut Vec<f32>)) {
+        let layer = self.layer.layer().name.clone();
+        let name = |index: usize, what: &str| format!("{layer}/{index}/{what}");
+        for (index, latent) in self.layer.matrices_mut().enumerate() {
+            let (memory, step) = (&mut self.memories[index], &mut self.step_memories[index]);
+            act(name(index, "units"), &mut latent.units);
+            act(name(index, "mean"), &mut memory.mean);
+            act(name(index, "square"), &mut memory.square);
+            let mut of_step = vec![latent.octaves, step.mean[0], step.square[0]];
+            act(name(index, "step"), &mut of_step);
+            (latent.octaves, step.mean[0], step.square[0]) = (of_step[0], of_step[1], of_step[2]);
+        }
+    }
+}
+
+/// Of all gradients together.
+fn root_mean_square(gradients: &[Vec<Vec<f32>>]) -> f32 {
+    let all = gradients.iter().flatten();
+    let count: usize = all.clone().map(Vec::len).sum();
+    let power: f64 = all
+        .map(|g| g.iter().map(|v| f64::from(v * v)).sum::<f64>())
+        .sum();
+    (power / count.max(1) as f64).sqrt() as f32
+}

@@ -1,0 +1,293 @@
+//! The promises of retraining, on the demo network and seeded random images: nearer to the original at no more bytes, the same
+//! bytes whatever the threads and wherever a run was cut, every transform trainable, bad requests refused.
+
+use std::sync::{Mutex, OnceLock};
+
+use ndarray::{ArrayD, Axis, IxDyn};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tqz::{
+    Augment, Axis as TransformAxis, CalibrationSpec, CompressedModel, EncoderConfig, Loss, Metric,
+    Optimizer, Outcome, PaperSpec, RateTarget, RetrainSpec, Retrained, Silent, Source, Statistics,
+    StepNote, Target, TqzError, TrainingSet, TransformSpec, Watch,
+};
+use tqz_engine::EngineDevice;
+
+const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
+
+fn images(count: usize, seed: u64) -> ArrayD<f32> {
+    let mut rng = Pcg64::seed_from_u64(seed);
+    ArrayD::from_shape_fn(IxDyn(&[count, 3, 32, 32]), |at| {
+        // Some structure, so that the network's classes differ.
+        let wave = (at[2] as f32 * 0.2 * (1 + at[0] % 5) as f32 + at[3] as f32 * 0.3).sin();
+        wave + rng.random::<f32>() - 0.5
+    })
+}
+
+/// The demo network, its statistics, and images labelled with the classes that it sees in them.
+fn subject() -> &'static (Source, Statistics, TrainingSet) {
+    static SUBJECT: OnceLock<(Source, Statistics, TrainingSet)> = OnceLock::new();
+    SUBJECT.get_or_init(|| {
+        let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
+        let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
+        let batch = images(80, 1);
+        let mut calibration = source.calibration(CalibrationSpec {
+            metric: Metric::Auto,
+            seed: 5,
+            images: 20,
+        });
+        let first: Vec<usize> = (0..20).collect();
+        calibration
+            .add(&batch.select(Axis(0), &first), &first, &Silent)
+            .expect("runs");
+        let statistics = calibration.finish();
+        let outputs = source
+            .network()
+            .run_batch(&batch, 8)
+            .expect("runs")
+            .remove(0);
+        let label = |scores: ndarray::ArrayViewD<'_, f32>| {
+            let scores: Vec<f32> = scores.iter().copied().collect();
+            let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            Target::Label(best.unwrap_or(0))
+        };
+        let mut set = TrainingSet::new();
+        set.add(&batch, outputs.axis_iter(Axis(0)).map(label).collect());
+        (source, statistics, set)
+    })
+}
+
+fn compressed(config: &EncoderConfig) -> Vec<u8> {
+    let (source, statistics, _) = subject();
+    let file = tqz::compress(source, statistics, None, config, &Silent);
+    file.expect("compressible").0
+}
+
+fn at(bits: f64) -> EncoderConfig {
+    EncoderConfig::new(RateTarget::BitsPerWeight(bits))
+}
+
+fn spec() -> RetrainSpec {
+    RetrainSpec {
+        steps: 32,
+        batch: 16,
+        check_every: 8,
+        level_rate: 0.02,
+        side_rate: 2e-3,
+        ..RetrainSpec::default()
+    }
+}
+
+fn retrained(start: &[u8], spec: &RetrainSpec) -> Retrained {
+    let (source, _, set) = subject();
+    match tqz::retrain(source, start, (set, spec), None, &Silent).expect("trains") {
+        Outcome::Finished(retrained) => *retrained,
+        Outcome::Stopped(step) => panic!("stopped after {step}"),
+    }
+}
+
+#[test]
+fn the_file_comes_nearer_to_the_original_at_no_more_bytes() {
+    let start = compressed(&at(1.5));
+    for loss in [Loss::Distill, Loss::Labels, Loss::Both] {
+        let done = retrained(&start, &RetrainSpec { loss, ..spec() });
+        assert!(done.bytes.len() <= start.len(), "{loss:?}");
+        let (before, after) = (done.before.loss, done.after.loss);
+        assert!(after < 0.95 * before, "{loss:?}: {before} → {after}");
+        CompressedModel::decode(&done.bytes)
+            .expect("decodes")
+            .to_model()
+            .expect("fits its graph");
+    }
+}
+
+#[test]
+fn momentum_and_trained_steps_work_too() {
+    let start = compressed(&at(1.5));
+    for spec in [
+        RetrainSpec {
+            optimizer: Optimizer::Sgd,
+            level_rate: 0.005,
+            side_rate: 5e-4,
+            ..spec()
+        },
+        RetrainSpec {
+            step_rate: 0.01,
+            ..spec()
+        },
+        RetrainSpec {
+            augment: Augment {
+                flip: true,
+                shift: 2,
+                ..Augment::default()
+            },
+            ..spec()
+        },
+    ] {
+        let done = retrained(&start, &spec);
+        assert!(done.bytes.len() <= start.len());
+        assert!(done.after.loss < done.before.loss, "{spec:?}");
+    }
+}
+
+#[test]
+fn a_smaller_size_than_the_start_is_kept() {
+    let start = compressed(&at(1.6));
+    let limit = (start.len() as f64 * 0.93) as u64;
+    let target = Some(RateTarget::Bytes(limit));
+    let done = retrained(&start, &RetrainSpec { target, ..spec() });
+    assert!(done.bytes.len() as u64 <= limit);
+    assert!(done.bytes.len() as f64 > 0.9 * limit as f64);
+}
+
+/// Layers of T and S in every arrangement: fixed widths keep their size, the loss falls.
+#[test]
+fn every_transform_is_trained() {
+    for axis in [
+        TransformAxis::Column,
+        TransformAxis::Row,
+        TransformAxis::Kernel,
+        TransformAxis::Both,
+    ] {
+        let config = EncoderConfig {
+            paper: Some(PaperSpec::default()),
+            transform: TransformSpec::Elt,
+            axis,
+            ..at(2.5)
+        };
+        let start = compressed(&config);
+        let done = retrained(&start, &spec());
+        assert!(done.bytes.len() <= start.len(), "{axis:?}");
+        let (before, after) = (done.before.loss, done.after.loss);
+        assert!(after < before, "{axis:?}: {before} → {after}");
+    }
+    let config = EncoderConfig {
+        transform: TransformSpec::Elt,
+        ..at(1.0)
+    };
+    let done = retrained(&compressed(&config), &spec());
+    assert!(done.after.loss < done.before.loss);
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_threads() {
+    let start = compressed(&at(1.5));
+    let spec = RetrainSpec {
+        steps: 6,
+        // Smaller than the start, so that the start is not given back.
+        target: Some(RateTarget::Bytes(start.len() as u64 * 97 / 100)),
+        ..spec()
+    };
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.build().expect("pool");
+        pool.install(|| retrained(&start, &spec).bytes)
+    };
+    assert!(with(1) == with(2), "the files differ");
+}
+
+/// Keeps checkpoints and stops after a number of steps.
+struct Stopper {
+    after: usize,
+    seen: Mutex<usize>,
+    kept: Mutex<Vec<u8>>,
+}
+
+impl Watch for Stopper {
+    fn step(&self, note: &StepNote) {
+        *self.seen.lock().expect("not poisoned") = note.step;
+    }
+    fn checkpoint(&self, bytes: &[u8]) -> Result<(), TqzError> {
+        *self.kept.lock().expect("not poisoned") = bytes.to_vec();
+        Ok(())
+    }
+    fn stops(&self) -> bool {
+        *self.seen.lock().expect("not poisoned") >= self.after
+    }
+}
+
+#[test]
+fn a_run_that_was_cut_ends_with_the_same_bytes() {
+    let (source, _, set) = subject();
+    let start = compressed(&at(1.5));
+    let spec = RetrainSpec {
+        target: Some(RateTarget::Bytes(start.len() as u64 * 97 / 100)),
+        step_rate: 0.005,
+        augment: Augment {
+            flip: true,
+            ..Augment::default()
+        },
+        ..spec()
+    };
+    let whole = retrained(&start, &spec);
+    let stopper = Stopper {
+        after: 11,
+        seen: Mutex::new(0),
+        kept: Mutex::new(Vec::new()),
+    };
+    let cut = tqz::retrain(source, &start, (set, &spec), None, &stopper).expect("trains");
+    assert_eq!(cut, Outcome::Stopped(11));
+    let checkpoint = stopper.kept.into_inner().expect("not poisoned");
+    let rest = tqz::retrain(source, &start, (set, &spec), Some(&checkpoint), &Silent);
+    assert_eq!(rest.expect("goes on"), Outcome::Finished(Box::new(whole)));
+    let other = RetrainSpec { seed: 9, ..spec };
+    let refused = tqz::retrain(source, &start, (set, &other), Some(&checkpoint), &Silent);
+    assert!(
+        refused
+            .expect_err("other options")
+            .to_string()
+            .contains("other options")
+    );
+    let damaged = &checkpoint[..checkpoint.len() / 2];
+    assert!(tqz::retrain(source, &start, (set, &spec), Some(damaged), &Silent).is_err());
+}
+
+#[test]
+fn requests_that_cannot_be_met_are_refused() {
+    let (source, _, set) = subject();
+    let start = compressed(&at(1.5));
+    let told = |set: &TrainingSet, spec: RetrainSpec| {
+        let outcome = tqz::retrain(source, &start, (set, &spec), None, &Silent);
+        outcome.expect_err("refused").to_string()
+    };
+    let mut unlabelled = TrainingSet::new();
+    unlabelled.add(&images(12, 2), Vec::new());
+    let labels = RetrainSpec {
+        loss: Loss::Labels,
+        ..spec()
+    };
+    assert!(told(&unlabelled, labels).contains("--loss distill"));
+    let mut wrong = TrainingSet::new();
+    wrong.add(&images(12, 2), vec![Target::Label(1000); 12]);
+    assert!(told(&wrong, labels).contains("do not fit"));
+    assert!(told(&TrainingSet::new(), spec()).contains("no training images"));
+    assert!(told(set, RetrainSpec { steps: 0, ..spec() }).contains("steps"));
+    let tiny = Some(RateTarget::Bytes(100));
+    assert!(
+        told(
+            set,
+            RetrainSpec {
+                target: tiny,
+                steps: 1,
+                ..spec()
+            }
+        )
+        .contains("cannot be made smaller")
+    );
+    let patch = Augment {
+        patch: Some(64),
+        ..Augment::default()
+    };
+    assert!(
+        told(
+            set,
+            RetrainSpec {
+                augment: patch,
+                ..spec()
+            }
+        )
+        .contains("smaller than the patch")
+    );
+    let truncated = tqz::retrain(source, &start[..50], (set, &spec()), None, &Silent);
+    assert!(truncated.is_err());
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Points of docs/results/2026-11-26-retraining: each network compressed, retrained without and with labels, every file scored on test images.
+
+Usage: tools/retraining.py --tqz target/release/tqz --shared ../shared [--only NETWORK ...] [--work FOLDER]
+Appends to raw.csv in the result's folder; points that are there already are left out, so it goes on where it was stopped (a
+retraining that was cut goes on from its checkpoint).
+"""
+import argparse
+import csv
+import json
+import pathlib
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULT = ROOT / "docs/results/2026-11-26-retraining"
+FIELDS = ["network", "transform", "asked_bpw", "training", "steps", "images", "file_bytes", "bits_per_weight", "top1_percent",
+          "psnr_db", "kl_nats", "agreement_percent", "seconds"]
+CIFAR = {"data": "cifar10-train", "test": "cifar10-test", "calib": "cifar10-calib", "batch": 64}
+RAW = {"data": "cifar10-raw-train", "test": "cifar10-raw-test", "calib": "cifar10-raw-calib", "batch": 64}
+# Steps and images by network: on the larger ones a part of the epochs that the paper allows.
+NETWORKS = {
+    "resnet20": {**CIFAR, "file": "resnet20-cifar10", "bits": [0.6, 0.85, 1.0, 1.2, 1.5, 2.0], "steps": 700, "images": 45800},
+    "resnet56": {**CIFAR, "file": "resnet56-cifar10", "bits": [0.7, 1.0, 1.5, 2.0], "steps": 300, "images": 20500},
+    "alexnet": {**CIFAR, "file": "alexnet-cifar10", "bits": [0.11, 0.2, 0.5, 1.0], "steps": 250, "images": 17000},
+    "resnet18": {**CIFAR, "file": "resnet18-cifar10", "bits": [0.15, 0.22, 0.5, 1.0], "steps": 200, "images": 14000},
+    "densenet40": {**RAW, "file": "densenet40-12-cifar10", "bits": [0.9, 1.25, 1.5, 2.0], "steps": 200, "images": 14000},
+    "dncnn": {"data": "denoise-calib", "test": "denoise-set12", "calib": "denoise-calib", "file": "dncnn-s-25", "bits": [0.5, 1.0, 1.4, 2.0],
+              "steps": 400, "images": None, "batch": 16, "patch": 48},
+}
+# KLT against ELT after retraining.
+TRANSFORMS = {"alexnet": ["klt", "elt"], "resnet18": ["klt", "elt"]}
+
+
+def call(arguments, work):
+    """Runs tqz, returns what it says as JSON and the seconds it took."""
+    start = time.time()
+    done = subprocess.run([str(a) for a in arguments] + ["--json"], stdout=subprocess.PIPE, check=True, cwd=work)
+    return json.loads(done.stdout), time.time() - start
+
+
+def points(names):
+    """Every (network, transform, bits)."""
+    for name in names:
+        for transform in TRANSFORMS.get(name, ["auto"]):
+            for bits in NETWORKS[name]["bits"]:
+                yield name, transform, bits
+
+
+class Table:
+    """raw.csv."""
+
+    def __init__(self, path):
+        self.path = path
+        self.rows = list(csv.DictReader(path.open())) if path.exists() else []
+
+    def has(self, *key):
+        return any((r["network"], r["transform"], float(r["asked_bpw"]), r["training"]) == key for r in self.rows)
+
+    def add(self, row):
+        new = not self.path.exists()
+        self.rows.append({k: str(v) for k, v in row.items()})
+        with self.path.open("a", newline="") as out:
+            writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def score(tqz, file, network, model, work):
+    """What a file does on the test images."""
+    card = ROOT / f"examples/cards/{network['test']}.toml"
+    found, _ = call([tqz, "eval", file, "--data", card, "--ref", model], work)
+    reference = found.get("reference") or {}
+    return {
+        "top1_percent": found.get("top1_percent"), "psnr_db": found.get("psnr_db"),
+        "kl_nats": reference.get("kl_nats"), "agreement_percent": reference.get("agreement_percent"),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tqz", type=pathlib.Path, required=True)
+    parser.add_argument("--shared", type=pathlib.Path, required=True)
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("target/retraining"))
+    parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--losses", nargs="*", default=["distill", "labels"], choices=["distill", "labels", "both"])
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    tqz, work = args.tqz.resolve(), args.work.resolve()
+    table = Table(RESULT / "raw.csv")
+    for name, transform, bits in points(args.only):
+        network = NETWORKS[name]
+        model = (args.shared / f"models/{network['file']}.onnx").resolve()
+        card = lambda which: ROOT / f"examples/cards/{network[which]}.toml"
+        start = work / f"{name}-{transform}-{bits}.tqz"
+        row = {"network": name, "transform": transform, "asked_bpw": bits}
+        if not table.has(name, transform, bits, "none"):
+            found, seconds = call([tqz, "compress", model, "--calib", card("calib"), "--bits", bits, "--transform", transform,
+                                   "-o", start, "--force"], work)
+            table.add({**row, "training": "none", "steps": 0, "images": found["calibration_images"],
+                       "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
+                       **score(tqz, start, network, model, work), "seconds": round(seconds)})
+        for loss in args.losses:
+            if table.has(name, transform, bits, loss):
+                continue
+            output = work / f"{name}-{transform}-{bits}-{loss}.tqz"
+            asked = [tqz, "retrain", model, "--data", card("data"), "--from", start, "--bits", bits, "--loss", loss,
+                     "--steps", network["steps"], "--batch", network["batch"], "-o", output, "--force",
+                     "--log", output.with_suffix(".csv")]
+            if network["images"]:
+                asked += ["--images", network["images"]]
+            if "patch" in network:
+                asked += ["--patch", network["patch"]]
+            if output.with_suffix(".checkpoint").exists():
+                asked += ["--resume"]
+            found, seconds = call(asked, work)
+            table.add({**row, "training": loss, "steps": found["steps"], "images": found["training_images"],
+                       "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
+                       **score(tqz, output, network, model, work), "seconds": round(seconds)})
+
+
+if __name__ == "__main__":
+    main()
