@@ -22,6 +22,7 @@ impl Bars {
     }
 
     /// Says something else beside the bar.
+    #[cfg(feature = "encoder")]
     pub(crate) fn say(&self, text: String) {
         self.with(|current| {
             if let Some(bar) = current {

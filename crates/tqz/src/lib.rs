@@ -47,6 +47,7 @@ mod repair;
 mod report;
 #[cfg(feature = "encoder")]
 mod retrain;
+#[cfg(feature = "encoder")]
 mod side;
 #[cfg(feature = "encoder")]
 mod source;
