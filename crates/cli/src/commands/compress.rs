@@ -117,7 +117,7 @@ impl TargetArgs {
     fn bound(self) -> anyhow::Result<Option<Bound>> {
         let legal = |what: &str, value: f64, most: f64| {
             let fits = value > 0.0 && value < most;
-            let message = format!("{what} is {value}; it must lie between 0 and {most}");
+            let message = format!("{what} is {value}; it must be above 0 and below {most}");
             fits.then_some(value)
                 .ok_or_else(|| usage(TqzError::Request(message)))
         };

@@ -176,7 +176,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
     let kept_start = checkpoint.with_extension("start.tqz");
-    check_own_files(args, (&checkpoint, &kept_start), common.force)?;
+    check_own_files(args, (&checkpoint, &kept_start, &output), common.force)?;
     let resume = match args.resume {
         true => Some(super::read(&checkpoint)?),
         false => None,
@@ -237,13 +237,23 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
 /// Refuses to write over files of an earlier run that is not gone on with.
 fn check_own_files(
     args: &Args,
-    (checkpoint, kept_start): (&Path, &Path),
+    (checkpoint, kept_start, output): (&Path, &Path, &Path),
     force: bool,
 ) -> anyhow::Result<()> {
     let mut written = vec![checkpoint];
     written.extend(args.log.as_deref());
     if args.from.is_none() {
         written.push(kept_start);
+    }
+    let mut names: Vec<&Path> = written.iter().copied().chain([output]).collect();
+    names.extend(args.from.as_deref().filter(|&from| from != output));
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Usage::new(format!(
+            "{} is named for two of output, start, checkpoint and log; each needs a name of its own",
+            twice[0].display()
+        ))
+        .into());
     }
     for path in written {
         check_free(path, force || args.resume)
@@ -326,7 +336,7 @@ fn spec(args: &Args, data: &DataSet, set: &TrainingSet, seed: u64) -> anyhow::Re
         step_rate: args.step_rate,
         check_every: args.check_every.unwrap_or(steps.div_ceil(10)).max(1),
         patience: args.patience,
-        checkpoint_every: per_epoch,
+        checkpoint_every: per_epoch.min(args.check_every.unwrap_or(steps.div_ceil(10)).max(1)),
         augment: Augment {
             flip: !args.no_flip,
             shift: args.shift,

@@ -18,8 +18,11 @@ pub(crate) struct LossSearch {
     inside: Option<Sample>,
     /// Smallest step above that known to be beyond it.
     outside: Option<Sample>,
+    /// Tries since the first one within the bound.
     tries: u32,
     most: u32,
+    /// Tries before that.
+    misses: u32,
 }
 
 /// Octaves moved at most while there is no bracket.
@@ -40,14 +43,20 @@ impl LossSearch {
             outside: None,
             tries: 0,
             most,
+            misses: 0,
         }
     }
 
     /// Takes a sample in; says whether it is the best so far.
     pub(crate) fn add(&mut self, sample: Sample) -> bool {
-        self.tries += 1;
         let at = sample.log2_step;
-        if sample.loss <= self.bound {
+        let within = sample.loss <= self.bound;
+        if self.inside.is_some() {
+            self.tries += 1;
+        } else if !within {
+            self.misses += 1;
+        }
+        if within {
             let better = self.inside.is_none_or(|inside| at > inside.log2_step);
             if better {
                 self.inside = Some(sample);
@@ -79,8 +88,13 @@ impl LossSearch {
                 Some(inside.log2_step + reach)
             }
             (None, Some(outside)) => {
-                let reach = self.octaves(outside.loss).clamp(NEAR, FAR);
-                let next = outside.log2_step - reach - NEAR;
+                // A loss that hardly falls is left behind in ever longer moves.
+                let patience = NEAR * f64::from(self.misses).exp2();
+                let reach = self
+                    .octaves(outside.loss)
+                    .clamp(NEAR, FAR)
+                    .max(patience.min(FAR));
+                let next = outside.log2_step - reach;
                 (next > first - DEEPEST).then_some(next)
             }
             (None, None) => Some(first),
@@ -128,7 +142,7 @@ mod tests {
             let found = found.expect("within reach");
             let exact = knee + f64::log2(bound) / slope;
             assert!(found <= exact && found > exact - 0.4, "{found} of {exact}");
-            assert!(tries <= 12, "{tries}");
+            assert!(tries <= 8, "{tries}");
         }
     }
 

@@ -7,6 +7,8 @@ use crate::error::TqzError;
 pub(crate) struct Trial<T> {
     /// Size of the whole file.
     pub(crate) size_bytes: u64,
+    /// Whether levels were cut at the largest that the format has: the step is finer than is of use.
+    pub(crate) cut: bool,
     /// What was encoded.
     pub(crate) outcome: T,
 }
@@ -95,7 +97,9 @@ impl<T> Search<T> {
             let trial = encode(at.exp2())?;
             self.trials += 1;
             smallest = smallest.min(trial.size_bytes);
-            if trial.size_bytes <= self.limit {
+            if trial.cut {
+                self.above = Some((at, u64::MAX));
+            } else if trial.size_bytes <= self.limit {
                 self.below = Some((at, trial.size_bytes, trial.outcome));
             } else {
                 self.above = Some((at, trial.size_bytes));
@@ -162,6 +166,7 @@ mod tests {
         let bits = (4.0 - c.log2()).max(0.0) * 1000.0;
         Ok(Trial {
             size_bytes: 50 + (bits / 8.0) as u64,
+            cut: c < 2.0_f64.powi(-16),
             outcome: c,
         })
     }
@@ -179,6 +184,13 @@ mod tests {
             );
             assert!(found.trials <= 12, "{} trials", found.trials);
         }
+    }
+
+    #[test]
+    fn a_size_beyond_the_finest_step_gives_the_finest_that_is_of_use() {
+        let found = search_step(RateTarget::Bytes(1 << 40), 1000, Hint::default(), model)
+            .expect("reachable");
+        assert!(found.step >= 2.0_f64.powi(-16) && found.step < 2.0_f64.powi(-14));
     }
 
     #[test]

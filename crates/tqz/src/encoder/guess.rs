@@ -9,6 +9,8 @@ use crate::encoder::prepared::PreparedLayer;
 const GAUSSIAN_BITS: f64 = 2.05;
 /// Octaves of c that are looked through on either side of 1.
 const OCTAVES: f64 = 60.0;
+/// Bits of a coefficient beyond which nothing is guessed.
+const MOST_BITS: f64 = 14.0;
 /// Halvings of that range.
 const HALVINGS: u32 = 40;
 
@@ -52,6 +54,8 @@ pub(crate) fn spreads(prepared: &PreparedLayer) -> Vec<Spread> {
 
 /// The step constant at which all coefficients take so many bits.
 pub(crate) fn step_for(spreads: &[Spread], bits: f64) -> f64 {
+    // More would ask for levels that the format does not have.
+    let bits = bits.min(MOST_BITS * spreads.iter().map(|s| s.count).sum::<f64>());
     let at = |log2_step: f64| -> f64 {
         let one = |s: &Spread| {
             let ideal = GAUSSIAN_BITS + s.log2_deviation - log2_step;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 use tqz_engine::Network;
-use tqz_format::{TqzFile, Vector};
+use tqz_format::limits::MAX_LEVEL;
+use tqz_format::{BlockCoding, LayerRecord, LevelMatrix, TqzFile, Vector};
 
 use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
@@ -236,6 +237,7 @@ impl<'a> Pass<'a> {
             let bytes = self.bytes(&layers)?;
             Ok::<_, TqzError>(Trial {
                 size_bytes: bytes.len() as u64,
+                cut: layers.par_iter().any(|layer| is_cut(&layer.record)),
                 outcome: (layers, bytes),
             })
         };
@@ -301,6 +303,21 @@ impl<'a> Pass<'a> {
         coded.iter().for_each(|(i, way, _)| ways[*i] = *way);
         coded.into_iter().map(|(_, _, result)| result).collect()
     }
+}
+
+/// Whether a record has a level of the largest magnitude that there is.
+fn is_cut(record: &LayerRecord) -> bool {
+    let largest = |matrix: &LevelMatrix| {
+        let mut levels = matrix.coded_levels().iter();
+        levels.any(|level| level.abs() >= MAX_LEVEL)
+    };
+    record.blocks.iter().any(|block| match &block.coding {
+        BlockCoding::Identity { weights } => largest(weights),
+        BlockCoding::Column { t, s } | BlockCoding::Row { t, s } | BlockCoding::Kernel { t, s } => {
+            largest(t) || largest(s)
+        }
+        BlockCoding::Both { t, s, v } => largest(t) || largest(s) || largest(v),
+    })
 }
 
 /// The network with the decoded weights of coded layers.

@@ -97,6 +97,7 @@ impl PaperCurves {
             let bytes = file.encode_with_layers(sections.collect::<Result<_, _>>()?)?;
             Ok(Trial {
                 size_bytes: bytes.len() as u64,
+                cut: false,
                 outcome: (c * c, records, bytes),
             })
         })?;

@@ -68,8 +68,10 @@ impl<'a> Judge<'a> {
             .take(SHARD)
             .map(Draw::plain)
             .collect();
-        let (batch, targets) = set.batch(&first[..first.len().min(4)], spec.augment)?;
-        let output = first_output(original, &batch)?;
+        // No more than the network takes at once.
+        let looked_at = original.fixed_batch().unwrap_or(4).clamp(1, 4);
+        let (batch, targets) = set.batch(&first[..first.len().min(looked_at)], spec.augment)?;
+        let output = first_output(original, &original.fill_batch(batch.view())?)?;
         let own = OutputKind::of(&output);
         let kind = match spec.distance {
             OutputDistance::SquaredError => OutputKind::Values,

@@ -256,7 +256,7 @@ impl Run<'_> {
             self.position.best = held.loss;
             self.best_file = Some(file);
             self.position.stale = 0;
-        } else if self.best_file.is_some() {
+        } else if fits && self.best_file.is_some() {
             self.position.stale += 1;
         }
         self.watch.check(&CheckNote {
@@ -272,7 +272,12 @@ impl Run<'_> {
     }
 
     fn finish(self, before: Score) -> Result<Outcome, TqzError> {
-        let (mut dead_zone, mut bytes) = self.fitted()?;
+        let (mut dead_zone, mut bytes) = match (self.fitted(), &self.best_file) {
+            (Ok(fitted), _) => fitted,
+            // Where nothing that was trained fits any more, what did is still there.
+            (Err(_), Some(best)) => (0.0, best.clone()),
+            (Err(error), None) => return Err(error),
+        };
         let mut after = self.judge.held(&decoded(self.source, &bytes)?)?;
         if let Some(best) = self.best_file
             && best != bytes
