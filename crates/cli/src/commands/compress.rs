@@ -130,9 +130,9 @@ impl TargetArgs {
 }
 
 fn parse_damping(text: &str) -> Result<Damping, String> {
-    let numbers: Vec<f64> = text.split(',').filter_map(|t| t.parse().ok()).collect();
+    let numbers: Vec<Option<f64>> = text.split(',').map(|t| t.parse().ok()).collect();
     match numbers[..] {
-        [input, output] => Ok(Damping { input, output }),
+        [Some(input), Some(output)] => Ok(Damping { input, output }),
         _ => Err("two numbers are needed, as in 0.01,0.05".to_owned()),
     }
 }

@@ -116,8 +116,8 @@ fn search<T>(
     }
     let Some((outcome, loss)) = kept else {
         return Err(TqzError::Request(format!(
-            "no file was found within the loss of {bound} that is allowed; the least one found was {least:.3} on the calibration \
-             images kept back: allow more"
+            "no file was found within the loss of {bound:.3} that is allowed; the least one found was {least:.3} (points, per cent or dB) on the \
+             calibration images kept back: allow more, or give more images, which are then told more finely"
         )));
     };
     let judged = Judged {
