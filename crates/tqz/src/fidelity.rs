@@ -138,6 +138,9 @@ pub(crate) fn agreement(
     }
     progress.finish();
     let count = numbers.len().max(1) as f64;
+    // Outputs that are no numbers are as far off as can be.
+    let [distance, noise] =
+        [distance, noise].map(|v: f64| if v.is_finite() { v } else { f64::MAX });
     Ok(Agreement {
         compared_images: numbers.len(),
         agreement_percent: (kind != OutputKind::Values).then(|| 100.0 * f64::from(same) / count),

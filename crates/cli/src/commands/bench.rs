@@ -1,7 +1,7 @@
 //! `tqz bench`: how long networks take, the forms of .tqz files among them, measured in turn so that all see the same machine.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use ndarray::{ArrayD, IxDyn};
@@ -168,12 +168,18 @@ fn measure(
             start = Instant::now();
         }
         let enough = round >= WARM_UP + ROUNDS.0;
-        if enough && start.elapsed() > Duration::from_secs_f64(args.seconds.clamp(0.0, 1e6)) {
+        if enough && start.elapsed().as_secs_f64() > args.seconds.min(1e6) {
             break;
         }
         for step in 0..runners.len() {
-            // Another one begins each round, so that none always follows the same.
-            let index = (step + round) % subjects.len();
+            // Another one begins each round, and every other turn of all runs backwards, so that none always follows the same.
+            let place = (step + round) % subjects.len();
+            let backwards = (round / subjects.len()) % 2 == 1;
+            let index = if backwards {
+                subjects.len() - 1 - place
+            } else {
+                place
+            };
             let (runner, inputs) = &mut runners[index];
             let before = Instant::now();
             runner.run(inputs)?;

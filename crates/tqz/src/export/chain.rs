@@ -105,6 +105,20 @@ impl Factor {
         self.cols = cols.len();
     }
 
+    /// Adds a row of zeros.
+    fn with_empty_row(&mut self) {
+        self.levels.extend(std::iter::repeat_n(0, self.cols));
+        self.row_steps.push(1.0);
+        self.rows += 1;
+    }
+
+    /// Adds an input of zeros to a factor that has none.
+    fn with_empty_input(&mut self) {
+        self.levels = vec![0; self.rows * self.period];
+        self.col_steps = vec![1.0; self.period];
+        self.cols = self.period;
+    }
+
     fn row_is_zero(&self, r: usize) -> bool {
         let row = &self.levels[r * self.cols..(r + 1) * self.cols];
         row.iter().all(|&level| level == 0)
@@ -141,11 +155,20 @@ fn stages(block: &Block) -> Option<Vec<Stage>> {
         BlockCoding::Identity { .. } | BlockCoding::Kernel { .. } => return None,
         BlockCoding::Column { t, s } => {
             let (mut t, mut s) = (Factor::new(t), Factor::new(s));
+            if t.rows == 0 {
+                // A layer of zeros: one component without levels, so that it has a shape.
+                t.with_empty_row();
+                s.with_empty_input();
+            }
             join(&mut t, &mut s);
             vec![Stage::Spatial(t), Stage::Pointwise(s)]
         }
         BlockCoding::Row { t, s } => {
             let (mut t, mut s) = (Factor::new(t), Factor::new(s));
+            if s.rows == 0 {
+                s.with_empty_row();
+                t.with_empty_input();
+            }
             join(&mut s, &mut t);
             vec![Stage::Pointwise(s), Stage::Spatial(t)]
         }
@@ -336,5 +359,27 @@ mod tests {
         // 2·16 + 6·2 = 44 of 96; 6·16 + 6·6 = 132.
         assert_eq!(costs(&with(2), shape, Positions::EQUAL), (44.0, 96.0));
         assert!(with(6)[0].stages.is_empty());
+    }
+
+    /// A layer whose rows all left is a chain of one component, not a dense layer of zeros.
+    #[test]
+    fn a_layer_without_levels_keeps_one_component_of_zeros() {
+        let column = BlockCoding::Column {
+            t: matrix(0, 18, 9, false),
+            s: matrix(6, 0, 1, false),
+        };
+        let row = BlockCoding::Row {
+            t: matrix(6, 0, 9, false),
+            s: matrix(0, 2, 1, false),
+        };
+        for coding in [column, row] {
+            let stages = stages(&Block { rows: 6, coding }).expect("a chain");
+            for stage in &stages {
+                let (Stage::Pointwise(f) | Stage::Spatial(f)) = stage;
+                assert!(f.rows > 0 && f.cols > 0 && f.levels.iter().all(|&l| l == 0));
+                assert_eq!((f.row_steps.len(), f.col_steps.len()), (f.rows, f.cols));
+            }
+            assert!(cost(&stages, Positions::EQUAL) <= 24.0 + 60.0);
+        }
     }
 }

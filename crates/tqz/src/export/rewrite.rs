@@ -314,9 +314,11 @@ impl Rewriter<'_> {
                 subject.apply_affine(&mut factor, branch.first_row);
             }
             let wanted = format!("{}#{letter}", layer.weight);
-            let how = (&subject.placement(spatial), self.wanted.storage);
+            let placement = subject.placement(spatial);
+            let how = (&placement, self.wanted.storage);
             let plain = subject.affine.is_none() || !last;
-            let key = format!("{wanted}:{}:{index}", branch.first_row);
+            // Operators that share a tensor may lay its factors out differently.
+            let key = format!("{wanted}:{}:{index}:{placement:?}", branch.first_row);
             let weight = match self.shared.get(&key).filter(|_| plain) {
                 Some(known) => known.clone(),
                 None => self.made.matrix(&wanted, &factor, how)?,

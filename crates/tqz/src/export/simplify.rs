@@ -135,6 +135,8 @@ fn clamp_before_joining(graph: &mut GraphProto) {
                 None => {
                     let output = names.fresh(&format!("{part}#relu"));
                     made.push(node("Relu", &[part], &output));
+                    // A part that is joined again is clamped no second time.
+                    clamped.insert(part.clone(), output.clone());
                     output
                 }
             };

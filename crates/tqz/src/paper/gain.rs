@@ -58,7 +58,7 @@ pub struct Gain {
 /// Coding gains of all layers.
 ///
 /// # Errors
-/// Statistics of another network, covariances that cannot be factored.
+/// Statistics of another network.
 pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<LayerGains>, TqzError> {
     statistics.check_network(source.checksum())?;
     let unmeasured = unmeasured_sensitivity(statistics);
@@ -67,9 +67,8 @@ pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<Laye
             Some(found) if layer.groups == 1 && statistics.fits(layer) => {
                 let mut groups = conditioned(layer, found, DAMPING, unmeasured);
                 let weights = source.matrix(layer)?;
-                gains(&Subject::new(layer, weights, groups.swap_remove(0))).map_err(|_| {
-                    TqzError::layer(&layer.name, "its covariances cannot be factored")
-                })?
+                // A layer whose covariances cannot be factored is not transformed: there is nothing to gain.
+                gains(&Subject::new(layer, weights, groups.swap_remove(0))).unwrap_or_default()
             }
             _ => Vec::new(),
         };

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::StepBy;
 use crate::encoder::spread;
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
@@ -47,20 +48,31 @@ pub trait CurveStore {
 
 impl PaperCurves {
     /// What measured curves depend on, as one line: points of one line must not be mixed with those of another.
-    pub fn fingerprint(&self, images: &Images) -> String {
+    ///
+    /// # Errors
+    /// Images of different shapes.
+    pub fn fingerprint(&self, images: &Images) -> Result<String, TqzError> {
+        let mut of_images = crc32fast::Hasher::new();
+        let numbers = curve_images(images);
+        for &number in &numbers {
+            for value in images.batch(&[number])? {
+                of_images.update(&value.to_le_bytes());
+            }
+        }
         let spec = self.spec();
         let config = &self.config;
-        format!(
-            "network {:08x}, {:?} {:?}, {} blocks, steps by {:?}, damping {:?}, statistics of {} images, measured on {}",
+        Ok(format!(
+            "network {:08x}, {:?} {:?}, {} blocks, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
             self.checksum,
             config.transform,
             config.axis,
             spec.blocks,
             spec.step_by,
             config.damping,
-            self.images,
-            curve_images(images).len(),
-        )
+            self.statistics,
+            numbers.len(),
+            of_images.finalize(),
+        ))
     }
 
     /// Replaces the closed form's distortions by measured ones: each block alone is quantized and the network run on
@@ -79,11 +91,13 @@ impl PaperCurves {
         let yardstick = Yardstick::new(source.network(), images, &curve_images(images))?;
         let blocks = self.layers.iter().map(|layer| layer.places().len() as u64);
         progress.begin("running the network for each block", blocks.sum());
+        let step_by = self.spec().step_by;
         for layer in &mut self.layers {
             for place in layer.places() {
                 let mut bench = Bench {
                     source,
                     yardstick: &yardstick,
+                    step_by,
                     store,
                 };
                 let points = bench.curve(layer, place)?;
@@ -105,6 +119,7 @@ fn curve_images(images: &Images) -> Vec<usize> {
 struct Bench<'a> {
     source: &'a Source,
     yardstick: &'a Yardstick<'a>,
+    step_by: StepBy,
     store: &'a mut dyn CurveStore,
 }
 
@@ -113,11 +128,9 @@ impl Bench<'_> {
     fn curve(&mut self, layer: &PaperLayer, place: Place) -> Result<Vec<Point>, TqzError> {
         let mut points = Vec::with_capacity(MOST_BITS as usize + 1);
         for point in layer.curve(place) {
-            let steps = if point.depth_bits == 0 {
-                1
-            } else {
-                STEPS.len()
-            };
+            // Steps that were chosen by the weights' error stay.
+            let one = point.depth_bits == 0 || self.step_by == StepBy::Weights;
+            let steps = if one { 1 } else { STEPS.len() };
             let mut best: Option<Point> = None;
             for octave in &STEPS[..steps] {
                 let tried = Point {

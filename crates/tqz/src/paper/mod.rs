@@ -32,8 +32,8 @@ pub struct PaperCurves {
     checksum: u32,
     /// What was asked for, as far as curves depend on it.
     config: EncoderConfig,
-    /// Of the statistics: how many images they are from.
-    images: u64,
+    /// Of the statistics that bases and curves are from.
+    statistics: u32,
 }
 
 impl PaperCurves {
@@ -73,7 +73,7 @@ impl PaperCurves {
             layers,
             checksum: source.checksum(),
             config: *config,
-            images: statistics.images(),
+            statistics: crc32fast::hash(&statistics.encode()?),
         })
     }
 

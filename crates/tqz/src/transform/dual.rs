@@ -110,6 +110,9 @@ impl CodingGain {
     }
 }
 
+/// Part of the largest variance below which there is none.
+const DEAD: f64 = 1e-12;
+
 /// Diagonal of `XᵗCX`.
 pub(crate) fn quadratic_diagonal(x: &Array2<f64>, c: &Array2<f64>) -> Vec<f64> {
     let cx = product(Block::whole(c), Block::whole(x));
@@ -117,9 +120,10 @@ pub(crate) fn quadratic_diagonal(x: &Array2<f64>, c: &Array2<f64>) -> Vec<f64> {
     columns.map(|(x, cx)| x.dot(&cx)).collect()
 }
 
-/// Mean logarithm; numbers that underflow count as the smallest positive one.
+/// Mean logarithm; numbers that rounding cannot tell from zero, as of dead channels, count as just that small.
 fn log_mean(values: &[f64]) -> f64 {
-    let logs = values.iter().map(|v| v.max(f64::MIN_POSITIVE).ln());
+    let largest = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let logs = values.iter().map(|v| v.max(DEAD * largest).ln());
     logs.sum::<f64>() / values.len().max(1) as f64
 }
 

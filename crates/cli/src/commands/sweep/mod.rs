@@ -16,7 +16,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::Common;
-use crate::output::{Console, optional, table, write_file};
+use crate::output::{Console, Usage, optional, table, write_file};
 use crate::progress::Bars;
 
 use combination::Combination;
@@ -76,6 +76,15 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let page = args.output.join("index.html");
     let mut tables = Tables::open(&args.output)?;
     let base = args.spec.parent().unwrap_or(Path::new(""));
+    let unknown = |name: &&String| !spec.networks.iter().any(|n| n.name == **name);
+    if let Some(unknown) = args.only.iter().find(unknown) {
+        let names: Vec<&str> = spec.networks.iter().map(|n| n.name.as_str()).collect();
+        let told = format!(
+            "--only {unknown}: the sweep's networks are {}",
+            names.join(", ")
+        );
+        return Err(Usage::new(told).into());
+    }
     let chosen = |n: &&NetworkSpec| args.only.is_empty() || args.only.contains(&n.name);
     for network in spec.networks.iter().filter(chosen) {
         sweep_network((network, &spec), base, common, console, &mut tables)
@@ -107,8 +116,8 @@ fn sweep_network(
         "none of the sweep's combinations exists: identity goes with the column axis, cosines with kernel"
     );
     missing.retain(|c| !tables.points.has(&c.key(&network.name)));
-    let mut known = tables.gains.rows.iter();
-    let gains = spec.gains && !known.any(|row| row.network == network.name);
+    let mut there = tables.gains.rows.iter();
+    let gains = spec.gains && !there.any(|row| row.network == network.name);
     if missing.is_empty() && !gains {
         return Ok(());
     }

@@ -122,11 +122,18 @@ impl<'a> Known<'a> {
 
     /// Readers of a value, those of a clamp in place of the clamp.
     fn readers_behind_clamps(&self, name: &str) -> Vec<usize> {
+        // Shapes and bounds are read as well, but not as data.
+        let takes = |reader: &usize, name: &str| self.operands(*reader).any(|o| o == name);
         let mut found = Vec::new();
         for &reader in self.readers(name) {
             match self.roles[reader] {
-                Role::Clamp => found.extend(self.readers(&self.graph.node[reader].output[0])),
-                _ => found.push(reader),
+                Role::Clamp => {
+                    let clamped = &self.graph.node[reader].output[0];
+                    let readers = self.readers(clamped).iter();
+                    found.extend(readers.filter(|&r| takes(r, clamped)));
+                }
+                _ if takes(&reader, name) => found.push(reader),
+                _ => {}
             }
         }
         found
