@@ -24,6 +24,8 @@ pub(crate) struct Agreement {
     pub(crate) correlation: Option<f64>,
     /// Quartiles of measured over predicted, layer by layer.
     pub(crate) ratio: Option<[f64; 3]>,
+    /// The same at each rate alone, by falling rate: pooled over rates it hides where it breaks.
+    pub(crate) by_rate: Vec<(f64, Option<f64>)>,
     /// Measured over predicted of the whole network: rate asked for and ratio, by falling rate.
     pub(crate) whole: Vec<(f64, f64)>,
 }
@@ -39,6 +41,14 @@ impl Agreement {
             .filter(comparable)
             .collect();
         let logs: Vec<(f64, f64)> = layers.iter().map(|row| decades(row)).collect();
+        let mut rates: Vec<f64> = layers.iter().map(|row| row.asked_bpw).collect();
+        rates.sort_by(|a, b| b.total_cmp(a));
+        rates.dedup();
+        let at_rate = |rate: f64| {
+            let rows = layers.iter().filter(|row| row.asked_bpw == rate);
+            let logs: Vec<(f64, f64)> = rows.map(|row| decades(row)).collect();
+            (rate, correlation(&logs))
+        };
         let mut ratios: Vec<f64> = logs.iter().map(|(p, m)| 10_f64.powf(m - p)).collect();
         ratios.sort_by(f64::total_cmp);
         let quantile = |q: usize| ratios[(ratios.len() - 1) * q / 4];
@@ -54,6 +64,7 @@ impl Agreement {
         Self {
             layers: layers.len(),
             correlation: correlation(&logs),
+            by_rate: rates.into_iter().map(at_rate).collect(),
             ratio: (!ratios.is_empty()).then(|| [1, 2, 3].map(quantile)),
             whole,
         }
@@ -101,7 +112,7 @@ pub(crate) fn section(rows: &[&LayerRow]) -> anyhow::Result<Markup> {
         figure { (PreEscaped(svg)) }
         table {
             tr {
-                th { "coded with" } th { "layers × rates" } th { "correlation of logarithms" }
+                th { "coded with" } th { "layers × rates" } th { "correlation of logarithms" } th { "by rate" }
                 th { "measured / predicted: quartiles" } th { "whole network, by rate" }
             }
             @for (name, rows) in &series {
@@ -110,6 +121,11 @@ pub(crate) fn section(rows: &[&LayerRow]) -> anyhow::Result<Markup> {
                     td { (name) }
                     td { (found.layers) }
                     td { (number(found.correlation)) }
+                    td {
+                        @for (bits, correlation) in &found.by_rate {
+                            (format!("{bits} b: {}  ", number(*correlation)))
+                        }
+                    }
                     td {
                         @if let Some([low, middle, high]) = found.ratio {
                             (format!("{low:.2} · {middle:.2} · {high:.2}"))
@@ -217,6 +233,7 @@ mod tests {
         assert_eq!(found.layers, 3);
         assert!((found.correlation.expect("known") - 1.0).abs() < 1e-9);
         assert!((found.ratio.expect("known")[1] - 2.0).abs() < 1e-9);
+        assert_eq!(found.by_rate.len(), 1);
         assert!((found.whole[0].1 - 3.0).abs() < 1e-9);
         assert_eq!(correlation(&[(1.0, 1.0), (2.0, 2.0)]), None);
     }

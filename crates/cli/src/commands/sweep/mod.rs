@@ -87,10 +87,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     }
     let chosen = |n: &&NetworkSpec| args.only.is_empty() || args.only.contains(&n.name);
     for network in spec.networks.iter().filter(chosen) {
-        sweep_network((network, &spec), base, common, console, &mut tables)
-            .with_context(|| format!("network {}", network.name))?;
+        let done = sweep_network((network, &spec), base, common, console, &mut tables);
+        // What is known is shown even where a point failed.
         let text = page::sweep_page(&spec.title, &tables)?;
         write_file(&page, text.as_bytes(), true)?;
+        done.with_context(|| format!("network {}", network.name))?;
     }
     let outcome = Outcome {
         table: args.output.join("raw.csv").display().to_string(),
