@@ -1,13 +1,14 @@
 //! Weights that the graph computes from stored tensors alone (a Reshape or Transpose of a kernel, a DequantizeLinear, a weight
 //! normalisation) become stored tensors, and the nodes that computed them go: only stored tensors can be compressed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tqz_engine::Network;
 use tqz_onnx::model::tensor_proto::DataType;
 use tqz_onnx::model::{GraphProto, ModelProto, NodeProto, TensorProto, type_proto};
 
 use crate::error::TqzError;
+use crate::export::makers;
 
 /// Stores every computed weight of the main graph; false if there are none.
 ///
@@ -113,12 +114,7 @@ fn attribute_type(node: &NodeProto) -> Option<i32> {
 
 /// Adds the names that a node computes its results from, directly or not.
 fn collect_cone(graph: &GraphProto, maker_index: usize, cone: &mut BTreeSet<String>) {
-    let makers: BTreeMap<&str, usize> = graph
-        .node
-        .iter()
-        .enumerate()
-        .flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index)))
-        .collect();
+    let makers = makers(graph);
     let mut waiting = vec![maker_index];
     while let Some(index) = waiting.pop() {
         let node = &graph.node[index];

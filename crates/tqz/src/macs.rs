@@ -21,13 +21,7 @@ pub(crate) fn macs_per_image(
     let mut names: Vec<&str> = all.iter().map(|layer| layer.output.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let batch = network.fill_batch(batch.view())?;
-    let images = batch.shape().first().copied().unwrap_or(1).max(1) as u64;
-    let mut elements: BTreeMap<String, u64> = BTreeMap::new();
-    network.run_adjusting(&[batch], &names, &mut |name, value| {
-        elements.insert(name.to_owned(), value.len() as u64);
-        value
-    })?;
+    let (elements, images) = elements(network, &names, batch)?;
     let of_layer = |layer: &WeightLayer| {
         let uses = layer.uses.iter().map(|&index| &all[index].output);
         let outputs: u64 = uses.filter_map(|name| elements.get(name)).sum();
@@ -35,4 +29,23 @@ pub(crate) fn macs_per_image(
         outputs * layer.cols as u64 / images
     };
     Ok(layers.iter().map(of_layer).collect())
+}
+
+/// Elements of values of the network, by name, when it runs on a batch; and the samples that it runs, filled up to a fixed batch.
+///
+/// # Errors
+/// The network does not run on the batch.
+pub(crate) fn elements(
+    network: &Network,
+    names: &[&str],
+    batch: &ArrayD<f32>,
+) -> Result<(BTreeMap<String, u64>, u64), TqzError> {
+    let batch = network.fill_batch(batch.view())?;
+    let images = batch.shape().first().copied().unwrap_or(1).max(1) as u64;
+    let mut elements: BTreeMap<String, u64> = BTreeMap::new();
+    network.run_adjusting(&[batch], names, &mut |name, value| {
+        elements.insert(name.to_owned(), value.len() as u64);
+        value
+    })?;
+    Ok((elements, images))
 }

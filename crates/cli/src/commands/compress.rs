@@ -275,7 +275,7 @@ fn encode(
     Ok(match (&args.measured_curves, judge, &evidence.images) {
         (Some(path), _, Some(images)) => {
             let mut curves = PaperCurves::new(source, statistics, config, progress)?;
-            let mut file = CurveFile::open(path, &curves.fingerprint(images)?)?;
+            let mut file = CurveFile::open(path, &curves.fingerprint(statistics, images)?)?;
             curves.measure(source, images, &mut file, progress)?;
             curves.compress(source, config.target)?
         }

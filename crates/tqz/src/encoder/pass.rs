@@ -30,6 +30,8 @@ const ROUNDS: u32 = 3;
 pub(crate) struct Pass<'a> {
     job: Job<'a>,
     prepared: Vec<Alternatives>,
+    /// What rows are worth and cost, where operations are limited to a part of the dense network's.
+    limited: Option<(f64, Vec<Worth>)>,
     file: TqzFile,
     /// What was left out of the graph, for the report.
     shortened: Option<String>,
@@ -72,13 +74,18 @@ impl<'a> Pass<'a> {
                 job.progress.advance(1);
                 prepared
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         job.progress.finish();
         let mut file = job.source.file_without_layers();
         let limit = job.config.target.limit(job.source.weight_count());
         let shortened = drop_dear_notes(&mut file, limit)?;
+        let limited = match job.config.macs {
+            Some(part) => Some((part, worths(job, &prepared)?)),
+            None => None,
+        };
         Ok(Self {
             job,
+            limited,
             prepared,
             file,
             shortened,
@@ -129,10 +136,10 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// A target that cannot be reached.
     pub(crate) fn search(&self, hint: Hint) -> Result<Coded, TqzError> {
-        let Some(part) = self.job.config.macs else {
+        let Some((part, worths)) = &self.limited else {
             return self.search_decided(hint, &vec![None; self.prepared.len()]);
         };
-        let mut worths = self.worths()?;
+        let (part, mut worths) = (*part, worths.clone());
         let mut hint = hint;
         let mut trials = 0;
         let mut round = 1;
@@ -158,19 +165,6 @@ impl<'a> Pass<'a> {
             hint.step = Some(found.step);
             round += 1;
         }
-    }
-
-    /// What the rows of each layer are worth and cost.
-    ///
-    /// # Errors
-    /// The network does not run on an input of its own shape.
-    pub(crate) fn worths(&self) -> Result<Vec<Worth>, TqzError> {
-        let source = self.job.source;
-        let macs = macs_of_layers(source.network(), source.layers())?;
-        let worth = |(prepared, macs): (&Alternatives, u64)| {
-            Worth::new(prepared.layer(), macs, prepared.energy())
-        };
-        Ok(self.prepared.iter().zip(macs).map(worth).collect())
     }
 
     /// A search in which every layer has a limit of rows.
@@ -213,8 +207,8 @@ impl<'a> Pass<'a> {
     /// Values that the format cannot hold; a limit on operations that cannot be met.
     pub(crate) fn at(&self, step: f64) -> Result<Coded, TqzError> {
         let mut ways = vec![Way::Undecided; self.prepared.len()];
-        let limits = match self.job.config.macs {
-            Some(part) => limits_of(&self.worths()?, part)?,
+        let limits = match &self.limited {
+            Some((part, worths)) => limits_of(worths, *part)?,
             None => vec![None; self.prepared.len()],
         };
         let layers = self.code_all((step, &limits), &mut ways)?;
@@ -303,6 +297,15 @@ impl<'a> Pass<'a> {
         coded.iter().for_each(|(i, way, _)| ways[*i] = *way);
         coded.into_iter().map(|(_, _, result)| result).collect()
     }
+}
+
+/// What the rows of each layer are worth and cost.
+fn worths(job: Job<'_>, prepared: &[Alternatives]) -> Result<Vec<Worth>, TqzError> {
+    let macs = macs_of_layers(job.source.network(), job.source.layers())?;
+    let worth = |(prepared, macs): (&Alternatives, u64)| {
+        Worth::new(prepared.layer(), macs, prepared.energy())
+    };
+    Ok(prepared.iter().zip(macs).map(worth).collect())
 }
 
 /// Whether a record has a level of the largest magnitude that there is.

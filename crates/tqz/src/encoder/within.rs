@@ -2,6 +2,7 @@
 //! then, with everything chosen for that size, repaired files around it.
 
 use tqz_engine::Network;
+use tqz_format::Vector;
 
 use crate::allocate::{LossSearch, Sample};
 use crate::config::{Effort, EncoderConfig, RateTarget};
@@ -93,6 +94,14 @@ fn too_kind(statistics: &Statistics, images: &Images) -> Option<String> {
     (!statistics.spare(images)).then(|| kind.to_owned())
 }
 
+/// A file whose side values were tuned, and what its side section holds.
+struct Repaired {
+    coded: Coded,
+    vectors: Vec<Vector>,
+    /// Distance from the original on images kept back.
+    distance: f64,
+}
+
 /// What every search here is judged with.
 type Judging<'a> = (&'a Images, &'a Yardstick<'a>, &'a dyn Judge);
 
@@ -174,10 +183,12 @@ fn refined(
     let found = search(judge, (first, TRIES_REPAIRED), |step| {
         repaired(job, (&mut pass, &choice), step, (images, yardstick))
     })?;
-    let (coded, distance) = found.outcome;
-    let (bytes, mut report) = report(job, &pass, coded)?;
+    let kept = found.outcome;
+    // Those of the last file tried may be others.
+    pass.set_vectors(kept.vectors);
+    let (bytes, mut report) = report(job, &pass, kept.coded)?;
     report.damping_factor = choice.damping_factor;
-    report.measured_distortion = Some(distance);
+    report.measured_distortion = Some(kept.distance);
     report.judged = Some(found.judged);
     Ok((bytes, report))
 }
@@ -188,14 +199,20 @@ fn repaired(
     (pass, choice): (&mut Pass<'_>, &Choice),
     step: f64,
     judged: (&Images, &Yardstick<'_>),
-) -> Result<(Network, (Coded, f64)), TqzError> {
+) -> Result<(Network, Repaired), TqzError> {
     let coded = pass.at(step)?;
     let (sides, distance) = repair(job, &coded, judged)?;
-    pass.set_vectors(side_vectors(job, &sides, choice.side_bits));
+    let vectors = side_vectors(job, &sides, choice.side_bits);
+    pass.set_vectors(vectors.clone());
     let coded = pass.encode_again(coded)?;
     let network = quantized_network(job, &coded.layers)?;
     let network = network.with_weights(&rounded(&sides, choice.side_bits)?)?;
-    Ok((network, (coded, distance)))
+    let repaired = Repaired {
+        coded,
+        vectors,
+        distance,
+    };
+    Ok((network, repaired))
 }
 
 /// With the paper's quantizer.

@@ -14,6 +14,7 @@ use super::simplify::simplify;
 use crate::decoder::CompressedModel;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
+use crate::macs::elements;
 
 /// Extent that stands for a free height or width.
 const FREE_EXTENT: usize = 64;
@@ -180,13 +181,7 @@ fn dense_macs(network: &Network, input: &[usize]) -> Result<BTreeMap<String, u64
         .collect();
     names.sort_unstable();
     names.dedup();
-    let zeros = network.fill_batch(ArrayD::zeros(IxDyn(input)).view())?;
-    let images = zeros.shape().first().copied().unwrap_or(1).max(1) as u64;
-    let mut elements: BTreeMap<String, u64> = BTreeMap::new();
-    network.run_adjusting(&[zeros], &names, &mut |name, value| {
-        elements.insert(name.to_owned(), value.len() as u64);
-        value
-    })?;
+    let (elements, images) = elements(network, &names, &ArrayD::zeros(IxDyn(input)))?;
     let of = |name: &str| elements.get(name).copied().unwrap_or(0);
     let macs = |layer: &Layer| match &layer.op {
         // Every element of the input is multiplied with a kernel for each output channel of its group.

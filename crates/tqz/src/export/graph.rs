@@ -87,6 +87,14 @@ fn set(node: &mut NodeProto, made: AttributeProto) {
     node.attribute.push(made);
 }
 
+/// Index of the node that makes each value.
+pub(crate) fn makers(graph: &GraphProto) -> BTreeMap<&str, usize> {
+    let outputs = graph.node.iter().enumerate();
+    let named = outputs
+        .flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index)));
+    named.collect()
+}
+
 /// The initializers by name.
 pub(crate) fn stored(graph: &GraphProto) -> BTreeMap<&str, &TensorProto> {
     let named = |tensor| Some((TensorProto::name_str(tensor)?, tensor));

@@ -6,7 +6,7 @@ use tqz_format::{LayerRecord, Layout, MatrixShape};
 use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
 
 use super::chain::Positions;
-use super::graph::{float, int, ints, numbers, op};
+use super::graph::{float, int, ints, makers, numbers, op};
 use crate::error::TqzError;
 
 /// The operator of a layer, as far as weights are concerned.
@@ -174,12 +174,7 @@ pub(crate) fn folded_norms(
     reads: &BTreeMap<String, usize>,
     stored: &BTreeMap<&str, &TensorProto>,
 ) -> Result<BTreeMap<usize, Folded>, TqzError> {
-    let makers: BTreeMap<&str, usize> = graph
-        .node
-        .iter()
-        .enumerate()
-        .flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index)))
-        .collect();
+    let makers = makers(graph);
     let alone = |name: &str| {
         let single = reads.get(name) == Some(&1);
         single.then(|| makers.get(name).copied()).flatten()

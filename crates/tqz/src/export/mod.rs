@@ -26,6 +26,7 @@ use crate::source::named_tensors;
 
 pub(crate) use cost::macs_of_layers;
 pub use cost::{Costs, LayerCost};
+pub(crate) use graph::makers;
 use int8::to_int8;
 pub use int8::{Activations, Clipping, FloatLayers, Int8Report, Int8Spec};
 use opsets::narrowest_bits;

@@ -14,6 +14,7 @@ use crate::paper::curve::{MOST_BITS, Point};
 use crate::paper::layer::{PaperLayer, Place};
 use crate::progress::Progress;
 use crate::source::Source;
+use crate::statistics::Statistics;
 
 /// Images that every point is measured on (as in the paper).
 pub const CURVE_IMAGES: usize = 100;
@@ -47,11 +48,15 @@ pub trait CurveStore {
 }
 
 impl PaperCurves {
-    /// What measured curves depend on, as one line: points of one line must not be mixed with those of another.
+    /// What measured curves depend on – the statistics that these curves are from among it –, as one line: points of one line must not be mixed with those of another.
     ///
     /// # Errors
-    /// Images of different shapes.
-    pub fn fingerprint(&self, images: &Images) -> Result<String, TqzError> {
+    /// Statistics that cannot be written.
+    pub fn fingerprint(
+        &self,
+        statistics: &Statistics,
+        images: &Images,
+    ) -> Result<String, TqzError> {
         let mut of_images = crc32fast::Hasher::new();
         let numbers = curve_images(images);
         for &number in &numbers {
@@ -69,7 +74,7 @@ impl PaperCurves {
             spec.blocks,
             spec.step_by,
             config.damping,
-            self.statistics,
+            crc32fast::hash(&statistics.encode()?),
             numbers.len(),
             of_images.finalize(),
         ))

@@ -32,8 +32,6 @@ pub struct PaperCurves {
     checksum: u32,
     /// What was asked for, as far as curves depend on it.
     config: EncoderConfig,
-    /// Of the statistics that bases and curves are from.
-    statistics: u32,
 }
 
 impl PaperCurves {
@@ -73,7 +71,6 @@ impl PaperCurves {
             layers,
             checksum: source.checksum(),
             config: *config,
-            statistics: crc32fast::hash(&statistics.encode()?),
         })
     }
 

@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::anyhow;
 use maud::{Markup, PreEscaped, html};
-use plotters::prelude::{
-    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, SVGBackend, WHITE,
-};
+use plotters::prelude::SeriesLabelPosition;
 
-use crate::commands::sweep::page::COLOURS;
+use crate::commands::sweep::plot::{Plot, Series};
 use crate::commands::sweep::rows::LayerRow;
-use crate::page::{INK, REFERENCE};
 
 /// Distortions below this (nats, or squared error) are lost in rounding and not compared.
 const LEAST: f64 = 1e-9;
@@ -22,10 +18,10 @@ pub(crate) struct Agreement {
     pub(crate) layers: usize,
     /// Correlation of the logarithms, layer by layer.
     pub(crate) correlation: Option<f64>,
-    /// Quartiles of measured over predicted, layer by layer.
-    pub(crate) ratio: Option<[f64; 3]>,
     /// The same at each rate alone, by falling rate: pooled over rates it hides where it breaks.
     pub(crate) by_rate: Vec<(f64, Option<f64>)>,
+    /// Quartiles of measured over predicted, layer by layer.
+    pub(crate) ratio: Option<[f64; 3]>,
     /// Measured over predicted of the whole network: rate asked for and ratio, by falling rate.
     pub(crate) whole: Vec<(f64, f64)>,
 }
@@ -104,8 +100,7 @@ pub(crate) fn by_series<'a>(rows: &[&'a LayerRow]) -> BTreeMap<String, Vec<&'a L
 /// Plot and table of a network.
 pub(crate) fn section(rows: &[&LayerRow]) -> anyhow::Result<Markup> {
     let series = by_series(rows);
-    let mut svg = String::new();
-    draw(&series, &mut svg).map_err(|e| anyhow!("a plot could not be drawn: {e}"))?;
+    let svg = plot(&series)?;
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
     Ok(html! {
         h3 { "Closed form against measurement, one layer at a time" }
@@ -142,62 +137,34 @@ pub(crate) fn section(rows: &[&LayerRow]) -> anyhow::Result<Markup> {
     })
 }
 
-fn draw(
-    series: &BTreeMap<String, Vec<&LayerRow>>,
-    svg: &mut String,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let points = |rows: &[&LayerRow]| -> Vec<(f64, f64)> {
+fn plot(series: &BTreeMap<String, Vec<&LayerRow>>) -> anyhow::Result<String> {
+    let points = |rows: &Vec<&LayerRow>| -> Vec<(f64, f64)> {
         let layers = rows.iter().filter(|row| row.layer.is_some());
         let logs = layers.map(|row| decades(row));
         logs.filter(|p| p.0 > LEAST.log10() && p.1 > LEAST.log10())
             .collect()
     };
-    let all: Vec<f64> = series
-        .values()
-        .flat_map(|rows| points(rows))
-        .flat_map(|(x, y)| [x, y])
+    let points: Series = series
+        .iter()
+        .map(|(name, rows)| (name.clone(), points(rows)))
         .collect();
-    let low = all.iter().copied().fold(0.0, f64::min) - 0.3;
-    let high = all.iter().copied().fold(low + 1.0, f64::max) + 0.3;
-    let area = SVGBackend::with_string(svg, (820, 420)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(60)
-        .build_cartesian_2d(low..high, low..high)?;
-    let font = || ("sans-serif", 15).into_font().color(&INK);
-    chart
-        .configure_mesh()
-        .x_desc("log10 of the closed form's distortion")
-        .y_desc("log10 of the measured one")
-        .label_style(font())
-        .light_line_style(WHITE)
-        .draw()?;
-    let diagonal = [(low, low), (high, high)];
-    chart.draw_series(DashedLineSeries::new(
-        diagonal,
-        6,
-        5,
-        REFERENCE.stroke_width(2),
-    ))?;
-    for ((name, rows), colour) in series.iter().zip(COLOURS.iter().cycle()) {
-        let circles = points(rows).into_iter();
-        chart
-            .draw_series(circles.map(|p| Circle::new(p, 3, colour.mix(0.7).filled())))?
-            .label(name.clone())
-            .legend(move |(x, y)| Circle::new((x + 9, y), 4, colour.filled()));
-    }
-    chart
-        .configure_series_labels()
-        .position(plotters::prelude::SeriesLabelPosition::UpperLeft)
-        .label_font(font())
-        .border_style(REFERENCE)
-        .background_style(WHITE.filled())
-        .draw()?;
-    area.present()?;
-    drop(chart);
-    Ok(())
+    let all = || points.values().flatten().flat_map(|&(x, y)| [x, y]);
+    let low = all().fold(0.0, f64::min) - 0.3;
+    let high = all().fold(low + 1.0, f64::max) + 0.3;
+    let plot = Plot {
+        height: 420,
+        labels: [
+            "log10 of the closed form's distortion",
+            "log10 of the measured one",
+        ],
+        x: low..high,
+        y: low..high,
+        dashed: Some([(low, low), (high, high)]),
+        line: None,
+        radius: 3,
+        legend: SeriesLabelPosition::UpperLeft,
+    };
+    plot.svg(&points)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use tqz::{EncoderConfig, PaperSpec, RateTarget};
 
 use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
+use crate::commands::sweep::rows::{Key, key};
 use crate::commands::sweep::spec::Spec;
 
 /// One combination to try.
@@ -80,10 +81,9 @@ impl Combination {
     }
 
     /// What a row of the table says of it.
-    pub(super) fn key(self, network: &str) -> [String; 6] {
-        let [preset, transform, axis, step_by] = self.names();
-        let bits = self.bits.to_string();
-        [network.to_owned(), preset, transform, axis, step_by, bits]
+    pub(super) fn key(self, network: &str) -> Key {
+        let names = self.names();
+        key(network, names.each_ref().map(String::as_str), self.bits)
     }
 }
 

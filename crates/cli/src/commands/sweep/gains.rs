@@ -2,18 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::anyhow;
 use maud::{Markup, PreEscaped, html};
-use plotters::prelude::{
-    ChartBuilder, Circle, Color, IntoDrawingArea, IntoFont, LineSeries, PathElement, SVGBackend,
-    WHITE,
-};
+use plotters::prelude::SeriesLabelPosition;
 use serde::{Deserialize, Serialize};
 use tqz::{Axis, Gain, LayerGains, TransformSpec};
 
-use crate::commands::sweep::page::COLOURS;
-use crate::commands::sweep::rows::Keyed;
-use crate::page::{INK, REFERENCE};
+use crate::commands::sweep::plot::Plot;
 
 /// Gain of one transform on one layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,29 +67,13 @@ impl GainRow {
     }
 }
 
-impl Keyed for GainRow {
-    fn key(&self) -> [String; 6] {
-        let [none, also] = [String::new(), String::new()];
-        let index = self.index.to_string();
-        [
-            self.network.clone(),
-            self.series(),
-            self.layer.clone(),
-            index,
-            none,
-            also,
-        ]
-    }
-}
-
 /// Plot over the layers and table of means over all weights.
 pub(crate) fn section(rows: &[&GainRow]) -> anyhow::Result<Markup> {
     let mut series: BTreeMap<String, Vec<&GainRow>> = BTreeMap::new();
     for row in rows {
         series.entry(row.series()).or_default().push(row);
     }
-    let mut svg = String::new();
-    draw(&series, &mut svg).map_err(|e| anyhow!("a plot could not be drawn: {e}"))?;
+    let svg = plot(&series)?;
     Ok(html! {
         h3 { "Coding gain, layer by layer" }
         figure { (PreEscaped(svg)) }
@@ -126,47 +104,27 @@ fn mean(rows: &[&GainRow], of: impl Fn(&GainRow) -> f64) -> f64 {
     sum / weights.max(1) as f64
 }
 
-fn draw(
-    series: &BTreeMap<String, Vec<&GainRow>>,
-    svg: &mut String,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn plot(series: &BTreeMap<String, Vec<&GainRow>>) -> anyhow::Result<String> {
     let all = || series.values().flatten();
     let last = all().map(|row| row.index).max().unwrap_or(0) as f64;
     let low = all().map(|row| row.total_db).fold(0.0, f64::min) - 0.5;
     let high = all().map(|row| row.total_db).fold(1.0, f64::max) + 0.5;
-    let area = SVGBackend::with_string(svg, (820, 380)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(60)
-        .build_cartesian_2d(-0.5..last + 0.5, low..high)?;
-    let font = || ("sans-serif", 15).into_font().color(&INK);
-    chart
-        .configure_mesh()
-        .x_desc("layer, in the order of the graph")
-        .y_desc("coding gain, dB")
-        .label_style(font())
-        .light_line_style(WHITE)
-        .draw()?;
-    for ((name, rows), colour) in series.iter().zip(COLOURS.iter().cycle()) {
+    let points = |rows: &Vec<&GainRow>| -> Vec<(f64, f64)> {
         let points = rows.iter().map(|row| (row.index as f64, row.total_db));
-        chart
-            .draw_series(LineSeries::new(points.clone(), colour.stroke_width(1)))?
-            .label(name.clone())
-            .legend(move |(x, y)| {
-                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
-            });
-        chart.draw_series(points.map(|p| Circle::new(p, 3, colour.filled())))?;
-    }
-    chart
-        .configure_series_labels()
-        .position(plotters::prelude::SeriesLabelPosition::UpperRight)
-        .label_font(font())
-        .border_style(REFERENCE)
-        .background_style(WHITE.filled())
-        .draw()?;
-    area.present()?;
-    drop(chart);
-    Ok(())
+        points.collect()
+    };
+    let points = series
+        .iter()
+        .map(|(name, rows)| (name.clone(), points(rows)));
+    let plot = Plot {
+        height: 380,
+        labels: ["layer, in the order of the graph", "coding gain, dB"],
+        x: -0.5..last + 0.5,
+        y: low..high,
+        dashed: None,
+        line: Some(1),
+        radius: 3,
+        legend: SeriesLabelPosition::UpperRight,
+    };
+    plot.svg(&points.collect())
 }

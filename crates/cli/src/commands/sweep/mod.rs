@@ -5,6 +5,7 @@ mod closed_form;
 mod combination;
 mod gains;
 mod page;
+mod plot;
 mod rows;
 mod spec;
 mod subject;

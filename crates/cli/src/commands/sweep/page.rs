@@ -1,31 +1,14 @@
 //! The page of a sweep: per network a plot of accuracy and one of distortion against rate, and the table.
 
-use std::collections::BTreeMap;
-
-use anyhow::anyhow;
 use maud::{Markup, PreEscaped, html};
-use plotters::prelude::{
-    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries,
-    PathElement, RGBColor, SVGBackend, WHITE,
-};
+use plotters::prelude::SeriesLabelPosition;
 
 use crate::commands::sweep::gains::GainRow;
+use crate::commands::sweep::plot::{Plot, Series};
 use crate::commands::sweep::rows::{LayerRow, Row};
 use crate::commands::sweep::{Tables, closed_form, gains};
 use crate::output::{optional, thousands};
-use crate::page::{INK, REFERENCE, page};
-
-/// Colours of series, in order.
-pub(crate) const COLOURS: [RGBColor; 8] = [
-    RGBColor(37, 99, 235),
-    RGBColor(220, 80, 40),
-    RGBColor(22, 140, 90),
-    RGBColor(150, 80, 190),
-    RGBColor(200, 150, 20),
-    RGBColor(20, 150, 170),
-    RGBColor(200, 60, 120),
-    RGBColor(90, 100, 120),
-];
+use crate::page::page;
 
 /// What a plot shows on its vertical axis.
 struct Quantity {
@@ -112,15 +95,9 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
     })
 }
 
-fn plot(rows: &[&Row], quantity: &Quantity) -> anyhow::Result<String> {
-    let mut svg = String::new();
-    draw(rows, quantity, &mut svg).map_err(|e| anyhow!("a plot could not be drawn: {e}"))?;
-    Ok(svg)
-}
-
 /// Points of each series, by rate.
-fn series(rows: &[&Row], quantity: &Quantity) -> BTreeMap<String, Vec<(f64, f64)>> {
-    let mut series: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+fn series(rows: &[&Row], quantity: &Quantity) -> Series {
+    let mut series = Series::new();
     for row in rows {
         if let Some(value) = (quantity.of)(row).filter(|v| v.is_finite()) {
             series
@@ -135,11 +112,7 @@ fn series(rows: &[&Row], quantity: &Quantity) -> BTreeMap<String, Vec<(f64, f64)
     series
 }
 
-fn draw(
-    rows: &[&Row],
-    quantity: &Quantity,
-    svg: &mut String,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn plot(rows: &[&Row], quantity: &Quantity) -> anyhow::Result<String> {
     let series = series(rows, quantity);
     let reference = rows.first().and_then(|row| (quantity.reference)(row));
     let points = || series.values().flatten();
@@ -149,43 +122,15 @@ fn draw(
     let high = values().fold(f64::NEG_INFINITY, f64::max);
     let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
     let room = ((high - low) * 0.08).max(1e-3);
-    let area = SVGBackend::with_string(svg, (820, 380)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..widest, low - room..high + room)?;
-    let font = || ("sans-serif", 15).into_font().color(&INK);
-    chart
-        .configure_mesh()
-        .x_desc("bits per weight (whole file)")
-        .y_desc(quantity.name)
-        .label_style(font())
-        .light_line_style(WHITE)
-        .draw()?;
-    if let Some(value) = reference {
-        let line = [(0.0, value), (widest, value)];
-        chart.draw_series(DashedLineSeries::new(line, 6, 5, REFERENCE.stroke_width(2)))?;
-    }
-    for ((name, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
-        let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
-        chart
-            .draw_series(line)?
-            .label(name.clone())
-            .legend(move |(x, y)| {
-                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
-            });
-        chart.draw_series(points.iter().map(|&p| Circle::new(p, 4, colour.filled())))?;
-    }
-    chart
-        .configure_series_labels()
-        .position(plotters::prelude::SeriesLabelPosition::MiddleRight)
-        .label_font(font())
-        .border_style(REFERENCE)
-        .background_style(WHITE.filled())
-        .draw()?;
-    area.present()?;
-    drop(chart);
-    Ok(())
+    let plot = Plot {
+        height: 380,
+        labels: ["bits per weight (whole file)", quantity.name],
+        x: 0.0..widest,
+        y: low - room..high + room,
+        dashed: reference.map(|value| [(0.0, value), (widest, value)]),
+        line: Some(2),
+        radius: 4,
+        legend: SeriesLabelPosition::MiddleRight,
+    };
+    plot.svg(&series)
 }

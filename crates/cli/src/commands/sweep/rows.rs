@@ -42,7 +42,11 @@ pub(crate) struct Row {
 impl Row {
     /// Line in a plot.
     pub(crate) fn series(&self) -> String {
-        series([&self.preset, &self.transform, &self.axis, &self.step_by])
+        series(self.names())
+    }
+
+    fn names(&self) -> [&str; 4] {
+        [&self.preset, &self.transform, &self.axis, &self.step_by]
     }
 }
 
@@ -78,7 +82,11 @@ pub(crate) struct LayerRow {
 impl LayerRow {
     /// Line in a plot.
     pub(crate) fn series(&self) -> String {
-        series([&self.preset, &self.transform, &self.axis, &self.step_by])
+        series(self.names())
+    }
+
+    fn names(&self) -> [&str; 4] {
+        [&self.preset, &self.transform, &self.axis, &self.step_by]
     }
 
     /// A layer of a point.
@@ -104,35 +112,32 @@ impl LayerRow {
     }
 }
 
-/// A row of a table that a sweep goes on with.
-pub(crate) trait Keyed: Serialize + DeserializeOwned {
-    /// What was asked for: network, preset, transform, axis, choice of steps, rate.
-    fn key(&self) -> [String; 6];
+/// What tells points apart: network, preset, transform, axis, choice of steps, rate.
+pub(crate) type Key = [String; 6];
+
+/// The key of a point of a network, from how it is coded and its rate.
+pub(crate) fn key(network: &str, names: [&str; 4], asked_bpw: f64) -> Key {
+    let [preset, transform, axis, step_by] = names.map(str::to_owned);
+    let network = network.to_owned();
+    let bits = asked_bpw.to_string();
+    [network, preset, transform, axis, step_by, bits]
+}
+
+/// A row that belongs to a point.
+pub(crate) trait Keyed {
+    /// The point's key.
+    fn key(&self) -> Key;
 }
 
 impl Keyed for Row {
-    fn key(&self) -> [String; 6] {
-        [
-            self.network.clone(),
-            self.preset.clone(),
-            self.transform.clone(),
-            self.axis.clone(),
-            self.step_by.clone(),
-            self.asked_bpw.to_string(),
-        ]
+    fn key(&self) -> Key {
+        key(&self.network, self.names(), self.asked_bpw)
     }
 }
 
 impl Keyed for LayerRow {
-    fn key(&self) -> [String; 6] {
-        [
-            self.network.clone(),
-            self.preset.clone(),
-            self.transform.clone(),
-            self.axis.clone(),
-            self.step_by.clone(),
-            self.asked_bpw.to_string(),
-        ]
+    fn key(&self) -> Key {
+        key(&self.network, self.names(), self.asked_bpw)
     }
 }
 
@@ -143,7 +148,7 @@ pub(crate) struct Rows<T> {
     pub(crate) rows: Vec<T>,
 }
 
-impl<T: Keyed> Rows<T> {
+impl<T: Serialize + DeserializeOwned> Rows<T> {
     /// Opens the file with the rows that are there.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let mut rows = Vec::new();
@@ -162,23 +167,6 @@ impl<T: Keyed> Rows<T> {
         })
     }
 
-    /// Whether a point is there already.
-    pub(crate) fn has(&self, key: &[String; 6]) -> bool {
-        self.rows.iter().any(|row| row.key() == *key)
-    }
-
-    /// Keeps only rows of certain keys, in the file too.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&[String; 6]) -> bool) -> anyhow::Result<()> {
-        let before = self.rows.len();
-        self.rows.retain(|row| keep(&row.key()));
-        if self.rows.len() == before {
-            return Ok(());
-        }
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        self.rows.iter().try_for_each(|row| writer.serialize(row))?;
-        write_file(&self.path, &writer.into_inner()?, true)
-    }
-
     /// Adds a row, to the file first.
     pub(crate) fn push(&mut self, row: T) -> anyhow::Result<()> {
         let shown = || format!("cannot write {}", self.path.display());
@@ -193,5 +181,24 @@ impl<T: Keyed> Rows<T> {
         writer.flush().with_context(shown)?;
         self.rows.push(row);
         Ok(())
+    }
+}
+
+impl<T: Keyed + Serialize> Rows<T> {
+    /// Whether a point is there already.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.rows.iter().any(|row| row.key() == *key)
+    }
+
+    /// Keeps only rows of certain keys, in the file too.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Key) -> bool) -> anyhow::Result<()> {
+        let before = self.rows.len();
+        self.rows.retain(|row| keep(&row.key()));
+        if self.rows.len() == before {
+            return Ok(());
+        }
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        self.rows.iter().try_for_each(|row| writer.serialize(row))?;
+        write_file(&self.path, &writer.into_inner()?, true)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
 
-use super::super::graph::{float, op, output_names, reads, stored};
+use super::super::graph::{float, makers, op, output_names, reads, stored};
 use super::super::layer_node::{Kind, LayerNode};
 
 /// What a node does to the values it takes, as far as eight bits are concerned.
@@ -97,10 +97,8 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     fn new(graph: &'a GraphProto) -> Self {
         let stored = stored(graph);
-        let mut makers = BTreeMap::new();
         let mut readers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, node) in graph.node.iter().enumerate() {
-            makers.extend(node.output.iter().map(|name| (name.as_str(), index)));
             for name in &node.input {
                 readers.entry(name).or_default().push(index);
             }
@@ -109,7 +107,7 @@ impl<'a> Known<'a> {
             graph,
             roles: graph.node.iter().map(|node| role(node, &stored)).collect(),
             stored,
-            makers,
+            makers: makers(graph),
             readers,
             reads: reads(graph),
             outputs: output_names(graph),

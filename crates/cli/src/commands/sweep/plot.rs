@@ -1,0 +1,101 @@
+//! Plots of a sweep's page: series of points in one frame, with labels, an optional dashed line, and a legend.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use anyhow::anyhow;
+use plotters::prelude::{
+    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries,
+    PathElement, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
+};
+
+use crate::page::{INK, REFERENCE};
+
+/// Colours of series, in order.
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(37, 99, 235),
+    RGBColor(220, 80, 40),
+    RGBColor(22, 140, 90),
+    RGBColor(150, 80, 190),
+    RGBColor(200, 150, 20),
+    RGBColor(20, 150, 170),
+    RGBColor(200, 60, 120),
+    RGBColor(90, 100, 120),
+];
+
+/// Points by the name of their series.
+pub(super) type Series = BTreeMap<String, Vec<(f64, f64)>>;
+
+/// A frame and how points are drawn in it.
+pub(super) struct Plot<'a> {
+    /// Pixels from top to bottom.
+    pub(super) height: u32,
+    /// What the axes show.
+    pub(super) labels: [&'a str; 2],
+    pub(super) x: Range<f64>,
+    pub(super) y: Range<f64>,
+    /// From where to where a dashed line goes.
+    pub(super) dashed: Option<[(f64, f64); 2]>,
+    /// Width of the lines that join points; none: they are not joined.
+    pub(super) line: Option<u32>,
+    pub(super) radius: i32,
+    pub(super) legend: SeriesLabelPosition,
+}
+
+impl Plot<'_> {
+    /// The plot as an SVG element.
+    pub(super) fn svg(&self, series: &Series) -> anyhow::Result<String> {
+        let mut svg = String::new();
+        self.draw(series, &mut svg)
+            .map_err(|e| anyhow!("a plot could not be drawn: {e}"))?;
+        Ok(svg)
+    }
+
+    fn draw(&self, series: &Series, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+        let area = SVGBackend::with_string(svg, (820, self.height)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .margin(16)
+            .x_label_area_size(44)
+            .y_label_area_size(60)
+            .build_cartesian_2d(self.x.clone(), self.y.clone())?;
+        let font = || ("sans-serif", 15).into_font().color(&INK);
+        chart
+            .configure_mesh()
+            .x_desc(self.labels[0])
+            .y_desc(self.labels[1])
+            .label_style(font())
+            .light_line_style(WHITE)
+            .draw()?;
+        if let Some(line) = self.dashed {
+            chart.draw_series(DashedLineSeries::new(line, 6, 5, REFERENCE.stroke_width(2)))?;
+        }
+        for ((name, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
+            let points = points.iter().copied();
+            let circle = |p, style| Circle::new(p, self.radius, style);
+            if let Some(width) = self.line {
+                let line = LineSeries::new(points.clone(), colour.stroke_width(width));
+                let drawn = chart.draw_series(line)?.label(name.clone());
+                drawn.legend(move |(x, y)| {
+                    PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+                });
+                chart.draw_series(points.map(|p| circle(p, colour.filled())))?;
+            } else {
+                // Points that lie on each other show through.
+                let circles = points.map(|p| circle(p, colour.mix(0.7).filled()));
+                let drawn = chart.draw_series(circles)?.label(name.clone());
+                drawn.legend(move |(x, y)| Circle::new((x + 9, y), 4, colour.filled()));
+            }
+        }
+        chart
+            .configure_series_labels()
+            .position(self.legend.clone())
+            .label_font(font())
+            .border_style(REFERENCE)
+            .background_style(WHITE.filled())
+            .draw()?;
+        area.present()?;
+        drop(chart);
+        Ok(())
+    }
+}
