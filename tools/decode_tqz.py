@@ -14,7 +14,6 @@ PRIME = bytes.fromhex("".join(APPENDICES["B"]))
 ROWS = re.findall(r"^\| (?:\d|8 and later) \| (-\d+ \d+ -?\d+ \|.*) \|$", DOCUMENT, re.M)
 FIRST = [[tuple(map(int, cell.split())) for cell in row.split("|")] for row in ROWS]
 LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-# Tables
 def clamp(x, a, b): return a if x < a else b if x > b else x
 def log2q(x):
     e = x.bit_length() - 1
@@ -63,7 +62,6 @@ class Stream:
         return bit
     def plain(self, n=1): return sum(self.bit(32768) << i for i in range(n - 1, -1, -1))
 
-# An adaptive bit; its state is [p, n].
 def adaptive(io, state):
     (p, n), bit = state, io.bit(state[0])
     rate = 131072 // (2 * n + 3)
@@ -88,7 +86,6 @@ def learn(slot, bit):
     p24 += (16777215 - p24) * RATE[n] >> 16 if bit else -(p24 * RATE[n] >> 16)
     slot[:] = p24, min(n + 1, 255), STRETCH[p24 >> 12]
 
-# A bit by the mix of slots, which then learn.
 def mixed(io, weights, slots, rate):
     inputs = [each[2] for each in slots]
     p = squash(sum((w >> 2) * x for w, x in zip(weights, inputs)) >> 14)
@@ -109,7 +106,7 @@ class LevelModel:
             if key not in self.slots:
                 f0, f1, f2 = FIRST[min(index, 8)][which]
                 f = f0 + f1 * a + f2 * (b - 9 if which == 2 and index > 0 else b)
-                self.slots[key] = slot(squash(f if bank == 0 else 352 if index else 900), 8)
+                self.slots[key] = slot(squash((352 if index else 900) if bank & 1 else f + (0 if index or bank < 2 else 300)), 8)
             found.append(self.slots[key])
         return mixed(io, self.mixers.setdefault((bank, index), [24000] * 3), found, 14)
     def sign(self, io, p, cls, ls, t):
@@ -119,7 +116,7 @@ class LevelModel:
                     sgn[0] + 1 + 3 * (sgn[1] + 1) + 9 * min(p, 63))
         found = [self.signs.setdefault((i, context), slot(32768, 4)) for i, context in enumerate(contexts)]
         return mixed(io, self.sign_mixers.setdefault(min(p, 63), [26000] * 3), found, 13)
-    def matrix(self, io, R, C, kk):
+    def matrix(self, io, R, C, kk, dependent):
         root = round(kk ** 0.5)
         width = root if root * root == kk else kk
         zeros, history, columns = [0] * R, {}, []
@@ -133,7 +130,7 @@ class LevelModel:
             if kk > 1:
                 taps = list(zip(*(before(lag) if there else zeros for there, lag in zip(inside, lags))))
                 predicted = [clamp(sum(a * b for a, b in zip(weights[p], t)) >> 8, -32752, 32752) for t in taps]
-            common[1], g, coded, history[j], u, v = common[0], log8(common[2]), [], [], 0, 0
+            common[1], g, coded, history[j], u, v, state = common[0], log8(common[2]), [], [], 0, 0, 0
             means = ((position, p, 5), (common, 0, 5), (common, 1, 3), (common, 2, 10))
             for r, three in enumerate(zip(before(1), before(2), before(kk if kk > 2 else 3))):
                 a, b, c = map(abs, three)
@@ -143,8 +140,11 @@ class LevelModel:
                 ex = ls + log8((common[0] + position[p]) >> 1 if kk > 1 else common[0]) - g
                 bl = log8(min(exp8(ex - 8) + ((2 * a + b + 2 * c + 2 * u + v) << 12), 0xFFFFFFFF)) - 128
                 sizes = (ex, total if total < 2 else 2 if total < 4 else 3, lf, log8(common[1]), bl)
-                coded.append(self.level(io, p if kk > 1 else None, sizes, (-cls if predicted[r] < 0 else cls, ls, taps[r])))
-                history[j].append(clamp(coded[-1], -2047, 2047))
+                signs = -cls if predicted[r] < 0 else cls, ls, taps[r]
+                index = self.level(io, p if kk > 1 else None, sizes, signs, dependent and state & 1)
+                coded.append(2 * index - (state & 1) * ((index > 0) - (index < 0)) if dependent else index)
+                state = (state >> 1 ^ state) & 1 | (state >> 1 ^ index << 1) & 2 | (state & 1) << 2
+                history[j].append(clamp(index, -2047, 2047))
                 u, v = abs(history[j][-1]), u
                 for mean, at, s in ((slow, r, 5), (fast, r, 3), *means): mean[at] += (65536 * u - mean[at]) >> s
             history.pop(j - max(kk, 3), None)
@@ -158,10 +158,10 @@ class LevelModel:
             E += 4 + sum(t * t for t in taps[r])
         moved = [(abs(g) * 2 * min(R, 64) // E) * (1 if g > 0 else -1) for g in G]
         w[:] = [clamp(a + b, -16384, 16384) for a, b in zip(w, moved)]
-    def level(self, io, p, sizes, sign):
+    def level(self, io, p, sizes, sign, odd):
         (ex, sumc, lf, lcf, bl), (cls, ls, t) = sizes, sign
         shift = clamp((bl >> 3) - 2, 0, 18)
-        bank, h, two = int(shift > 0), abs(cls), ((size(ex - 128), sumc), (fastclass(lf), fastclass(lcf)))
+        bank, h, two = int(shift > 0) + 2 * odd, abs(cls), ((size(ex - 128), sumc), (fastclass(lf), fastclass(lcf)))
         if not self.decide(io, bank, 0, (*two, (size(bl), h))): return 0
         negative = io.plain() if p is None else self.sign(io, p, cls, ls, t)
         three = (*two, (size(bl), 9 + h if (cls < 0) == negative else 9 - h))
@@ -251,7 +251,7 @@ def exponents(io, count, positions):
 # The values of a matrix, f64.
 def matrix(io, header, model, rows, cols, kk):
     quantizer, base = header.code(io), header.sint(io)
-    assert quantizer <= 2 and abs(base) <= 6400, "quantizer or base exponent"
+    assert quantizer <= 3 and abs(base) <= 6400, "quantizer or base exponent"
     active = list(range(rows)) if rows and cols else []
     if active and not io.plain():
         bits, flags = fresh(2), [1]
@@ -260,13 +260,13 @@ def matrix(io, header, model, rows, cols, kk):
     row, col, values = np.zeros(rows, int), np.zeros(cols, int), np.zeros((rows, cols))
     if io.plain(): row[active] = exponents(io, len(active), 1)
     if io.plain(): col[:] = exponents(io, cols, kk)
-    widths = exponents(io, len(active) if quantizer == 1 else cols, 1) if quantizer else []
+    widths = exponents(io, len(active) if quantizer == 1 else cols, 1) if quantizer in (1, 2) else []
     assert all(1 <= w <= 21 for w in widths), "width"
     if active:
         of_column = lambda j: widths if quantizer == 1 else [widths[j]] * len(active)
         signed = lambda value, w: value - (value >> (w - 1) << w)
-        levels = [[signed(io.plain(w), w) for w in of_column(j)] for j in range(cols)] if quantizer \
-            else model.matrix(io, len(active), cols, kk)
+        levels = [[signed(io.plain(w), w) for w in of_column(j)] for j in range(cols)] if quantizer in (1, 2) \
+            else model.matrix(io, len(active), cols, kk, quantizer == 3)
         assert np.abs(levels).max() <= 1 << 20, "level"
         e = base + row[active][:, None] + col
         values[active] = np.array(levels, float).T * np.ldexp(OCTAVE[e & 63], e >> 6)

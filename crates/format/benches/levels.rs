@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tqz_format::dequantize::step;
 use tqz_format::{
     Block, BlockCoding, Counter, DecodeLimits, LayerRecord, Layout, LevelMatrix, LevelModel,
-    MatrixSpec, StepScale,
+    MatrixSpec, StepScale, TrellisState,
 };
 
 /// Deviations, in steps, of normal weights that cost about 0.3, 1, 2 and 4 bits.
@@ -38,6 +38,24 @@ fn matrix(spec: MatrixSpec, deviation: f64) -> LevelMatrix {
     let levels: Vec<i32> = values.iter().map(|value| value.round() as i32).collect();
     LevelMatrix::from_row_major(spec, StepScale::uniform(-400), &levels)
         .expect("levels are in range")
+}
+
+/// The same numbers as indices of dependent quantization.
+fn dependent(matrix: &LevelMatrix) -> LevelMatrix {
+    let (spec, active) = (matrix.spec(), matrix.active_rows());
+    let mut levels = vec![0; spec.rows * spec.cols];
+    for (j, column) in matrix
+        .coded_levels()
+        .chunks_exact(active.len().max(1))
+        .enumerate()
+    {
+        let mut state = TrellisState::default();
+        for (&r, &index) in active.iter().zip(column) {
+            levels[r as usize * spec.cols + j] = state.level(index);
+            state = state.after(index);
+        }
+    }
+    LevelMatrix::dependent(spec, matrix.scale().clone(), (active, &levels)).expect("paths")
 }
 
 fn layer(spec: MatrixSpec, coding: BlockCoding) -> LayerRecord {
@@ -93,6 +111,13 @@ fn levels(criterion: &mut Criterion) {
             );
             let bytes = record.encode().expect("the record is valid");
             let limits = DecodeLimits::default();
+            let weights_in_turn = BlockCoding::Identity {
+                weights: dependent(&weights),
+            };
+            let in_turn = layer(spec, weights_in_turn).encode().expect("valid");
+            group.bench_function(BenchmarkId::new("decode-dependent", name), |b| {
+                b.iter(|| LayerRecord::decode(black_box(&in_turn), &limits));
+            });
             group.bench_function(BenchmarkId::new("encode", name), |b| {
                 b.iter(|| record.encode())
             });

@@ -1,5 +1,6 @@
 //! A matrix of levels and the exponents of its steps.
 
+use crate::dependent::TrellisState;
 use crate::entropy::MatrixSpec;
 use crate::error::{FormatError, check_equal, check_limit};
 use crate::limits::{
@@ -95,6 +96,9 @@ pub enum Packing {
     RowDepths(Vec<u8>),
     /// Likewise, one width for a column.
     ColumnDepths(Vec<u8>),
+    /// By the adaptive model as indices of dependent quantization: the levels of a column's active rows are a path through the
+    /// trellis of [`TrellisState`].
+    Dependent,
 }
 
 impl Packing {
@@ -102,7 +106,7 @@ impl Packing {
     #[must_use]
     pub fn depth_bits(&self, row: usize, col: usize) -> Option<u32> {
         match self {
-            Self::Modelled => None,
+            Self::Modelled | Self::Dependent => None,
             Self::RowDepths(depths) => Some(depths[row].into()),
             Self::ColumnDepths(depths) => Some(depths[col].into()),
         }
@@ -139,10 +143,38 @@ impl LevelMatrix {
             spec.rows.saturating_mul(spec.cols),
         )?;
         let row = |r: usize| &levels[r * spec.cols..(r + 1) * spec.cols];
-        let active: Vec<u32> = (0..spec.rows)
+        let active = (0..spec.rows)
             .filter(|&r| row(r).iter().any(|&level| level != 0))
             .map(|r| r as u32)
             .collect();
+        Self::of_rows(spec, scale, (active, levels), Packing::Modelled)
+    }
+
+    /// Takes levels that are paths through the trellis of [`TrellisState`] down the columns of the rows `active`, rising; the others have no level.
+    ///
+    /// # Errors
+    /// If lengths do not match `spec`, a level or exponent is out of range, or a level is not its state's.
+    pub fn dependent(
+        spec: MatrixSpec,
+        scale: StepScale,
+        (active, levels): (&[u32], &[i32]),
+    ) -> Result<Self, FormatError> {
+        check_equal(
+            "number of levels",
+            levels.len(),
+            spec.rows.saturating_mul(spec.cols),
+        )?;
+        let last = active.last().map_or(0, |&r| r as usize + 1);
+        check_limit("rows with levels", last as u64, spec.rows as u64)?;
+        Self::of_rows(spec, scale, (active.to_vec(), levels), Packing::Dependent)
+    }
+
+    fn of_rows(
+        spec: MatrixSpec,
+        scale: StepScale,
+        (active, levels): (Vec<u32>, &[i32]),
+        packing: Packing,
+    ) -> Result<Self, FormatError> {
         let mut kept = Vec::with_capacity(active.len() * spec.cols);
         for j in 0..spec.cols {
             kept.extend(active.iter().map(|&r| levels[r as usize * spec.cols + j]));
@@ -152,7 +184,7 @@ impl LevelMatrix {
             scale,
             active,
             levels: kept,
-            packing: Packing::Modelled,
+            packing,
         };
         matrix.forget_inactive_scales();
         matrix.validate()?;
@@ -265,9 +297,26 @@ impl LevelMatrix {
         self.validate_depths()
     }
 
+    /// Every column's levels are those of quantizers that follow each other.
+    fn validate_path(&self) -> Result<(), FormatError> {
+        for column in self.levels.chunks_exact(self.active.len().max(1)) {
+            let mut state = TrellisState::default();
+            for &level in column {
+                let index = state.index(level).ok_or(FormatError::Invalid {
+                    what: "level",
+                    found: level.into(),
+                    legal: "even or odd as the levels above it in its column demand",
+                })?;
+                state = state.after(index);
+            }
+        }
+        Ok(())
+    }
+
     fn validate_depths(&self) -> Result<(), FormatError> {
         match &self.packing {
             Packing::Modelled => return Ok(()),
+            Packing::Dependent => return self.validate_path(),
             Packing::RowDepths(depths) => {
                 check_equal("number of bit-depths", depths.len(), self.spec.rows)?;
                 for &r in &self.active {

@@ -1,6 +1,7 @@
 //! The .tqz file: bytes to levels to weights and back. Everything a decoder needs and nothing about
 //! networks; docs/format.md is the exact description.
 
+mod dependent;
 pub mod dequantize;
 pub mod entropy;
 mod error;
@@ -17,7 +18,10 @@ mod synthesis;
 mod vector_code;
 mod writer;
 
-pub use entropy::{BitIo, CandidateCosts, Counter, LevelContext, LevelModel, MatrixSpec};
+pub use dependent::TrellisState;
+pub use entropy::{
+    BitIo, CandidateCosts, ColumnPath, Counter, LevelContext, LevelModel, MatrixSpec,
+};
 pub use error::FormatError;
 pub use header::{Directory, SIGNATURE, SectionEntry, SectionKind};
 pub use layer_code::{LayerBits, count_layer};

@@ -1,5 +1,6 @@
 //! A level matrix as bits: quantizer, steps, which rows have levels, levels.
 
+use crate::dependent::TrellisState;
 use crate::entropy::{
     AdaptiveBit, BitIo, Counter, LevelModel, MatrixSpec, Part, PartBits, UintModel, code_flag,
     code_plain, code_sint,
@@ -18,6 +19,7 @@ const WHAT: &str = "a matrix";
 const MODELLED: u64 = 0;
 const ROW_DEPTHS: u64 = 1;
 const COLUMN_DEPTHS: u64 = 2;
+const DEPENDENT: u64 = 3;
 
 /// Role of a matrix in its layer: each role keeps its model from block to block.
 #[derive(Debug, Clone, Copy)]
@@ -56,15 +58,15 @@ impl MatrixCoder {
         given: Option<&LevelMatrix>,
     ) -> Result<Option<LevelMatrix>, FormatError> {
         io.mark(Part::Header);
-        // Larger ones are reserved: dependent (trellis) quantization.
         let quantizer = given.map_or(0, |m| match m.packing {
             Packing::Modelled => MODELLED,
             Packing::RowDepths(_) => ROW_DEPTHS,
             Packing::ColumnDepths(_) => COLUMN_DEPTHS,
+            Packing::Dependent => DEPENDENT,
         });
         let quantizer = self
             .header
-            .code_limited(io, "quantizer", quantizer, COLUMN_DEPTHS)?;
+            .code_limited(io, "quantizer", quantizer, DEPENDENT)?;
         let base = given.map_or(0, |m| m.scale.base);
         let base = code_sint(&mut self.header, io, base.into());
         check_base(base)?;
@@ -84,6 +86,7 @@ impl MatrixCoder {
         };
         let levels = match &packing {
             Packing::Modelled => self.levels(io, coded, role, given)?,
+            Packing::Dependent => self.dependent_levels(io, coded, role, given)?,
             fixed => fixed_levels(io, (spec.cols, &active), fixed, given)?,
         };
         let scale = StepScale {
@@ -100,6 +103,51 @@ impl MatrixCoder {
         }))
     }
 
+    /// The level model of a role, ready for a matrix.
+    fn model(&mut self, spec: &MatrixSpec, role: Role) -> &mut LevelModel {
+        let slot = &mut self.models[role as usize];
+        match slot {
+            Some(model) => {
+                model.restart(spec);
+                model
+            }
+            None => slot.insert(LevelModel::new(spec)),
+        }
+    }
+
+    /// Codes the indices of dependent quantization; every column begins in the first state.
+    fn dependent_levels<IO: BitIo>(
+        &mut self,
+        io: &mut IO,
+        spec: MatrixSpec,
+        role: Role,
+        given: Option<&LevelMatrix>,
+    ) -> Result<Vec<i32>, FormatError> {
+        let mut levels = Vec::new();
+        if spec.rows == 0 || spec.cols == 0 {
+            return Ok(levels);
+        }
+        let model = self.model(&spec, role);
+        model.make_dependent();
+        for j in 0..spec.cols {
+            model.begin_column(j);
+            let mut state = TrellisState::default();
+            for r in 0..spec.rows {
+                let level = given.map_or(0, |m| m.levels[j * spec.rows + r]);
+                let context = model.context_on(&model.path(), r, state);
+                let index = model.code(io, &context, state.index(level).unwrap_or(0));
+                if IO::DECODES {
+                    check_level(index)?;
+                    levels.push(state.level(index));
+                    check_level(state.level(index))?;
+                }
+                state = state.after(index);
+            }
+            io.check(WHAT)?;
+        }
+        Ok(levels)
+    }
+
     fn levels<IO: BitIo>(
         &mut self,
         io: &mut IO,
@@ -111,14 +159,7 @@ impl MatrixCoder {
         if spec.rows == 0 || spec.cols == 0 {
             return Ok(levels);
         }
-        let slot = &mut self.models[role as usize];
-        let model = match slot {
-            Some(model) => {
-                model.restart(&spec);
-                model
-            }
-            None => slot.insert(LevelModel::new(&spec)),
-        };
+        let model = self.model(&spec, role);
         for j in 0..spec.cols {
             model.begin_column(j);
             let start = j * spec.rows;
@@ -148,12 +189,13 @@ fn code_depths<IO: BitIo>(
     given: Option<&LevelMatrix>,
 ) -> Result<Packing, FormatError> {
     let listed: Option<Vec<i32>> = given.and_then(|m| match &m.packing {
-        Packing::Modelled => None,
+        Packing::Modelled | Packing::Dependent => None,
         Packing::RowDepths(d) => Some(active.iter().map(|&r| d[r as usize].into()).collect()),
         Packing::ColumnDepths(d) => Some(d.iter().map(|&d| d.into()).collect()),
     });
     let count = match quantizer {
         MODELLED => return Ok(Packing::Modelled),
+        DEPENDENT => return Ok(Packing::Dependent),
         ROW_DEPTHS => active.len(),
         _ => spec.cols,
     };

@@ -139,6 +139,20 @@ pub enum BlockCoding {
     },
 }
 
+impl BlockCoding {
+    /// The matrices, in the order of the file.
+    pub fn matrices(&self) -> impl Iterator<Item = &LevelMatrix> {
+        let all = match self {
+            Self::Identity { weights } => [Some(weights), None, None],
+            Self::Column { t, s } | Self::Row { t, s } | Self::Kernel { t, s } => {
+                [Some(t), Some(s), None]
+            }
+            Self::Both { t, s, v } => [Some(t), Some(s), Some(v)],
+        };
+        all.into_iter().flatten()
+    }
+}
+
 impl LayerRecord {
     /// Shape of the weight matrix.
     ///

@@ -171,6 +171,7 @@ fn goldens_cover_every_kind() {
                     Packing::Modelled => "modelled",
                     Packing::RowDepths(_) => "row depths",
                     Packing::ColumnDepths(_) => "column depths",
+                    Packing::Dependent => "dependent",
                 });
                 let scale = matrix.scale();
                 found.extend(scale.rows.is_some().then_some("row exponents"));
@@ -206,6 +207,7 @@ fn goldens_cover_every_kind() {
         "column depths",
         "column exponents",
         "columns first",
+        "dependent",
         "graph",
         "identity",
         "inactive rows",

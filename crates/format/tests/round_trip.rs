@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tqz_format::dequantize::step;
 use tqz_format::{
     Block, BlockCoding, DecodeLimits, Directory, LayerRecord, Layout, LevelMatrix, MatrixSpec,
-    Meta, Packing, RawTensor, ScaleVector, StepScale, TqzFile, Vector, count_layer,
+    Meta, Packing, RawTensor, ScaleVector, StepScale, TqzFile, TrellisState, Vector, count_layer,
 };
 
 /// Levels that are mostly small, sometimes extreme, with empty rows.
@@ -63,7 +63,7 @@ fn matrix(rows: usize, cols: usize, period: usize) -> impl Strategy<Value = Leve
             };
             LevelMatrix::from_row_major(spec, scale, &levels).unwrap()
         })
-        .prop_flat_map(|matrix| (0..3u8, Just(matrix)))
+        .prop_flat_map(|matrix| (0..4u8, Just(matrix)))
         .prop_map(|(kind, matrix)| packed(kind, matrix))
 }
 
@@ -80,6 +80,7 @@ fn packed(kind: u8, matrix: LevelMatrix) -> LevelMatrix {
     };
     let packing = match kind {
         0 => return matrix,
+        3 => return dependent(&matrix),
         1 => Packing::RowDepths((0..rows).map(|r| widest(r..r + 1, 0..cols)).collect()),
         _ => Packing::ColumnDepths((0..cols).map(|c| widest(0..rows, c..c + 1)).collect()),
     };
@@ -89,9 +90,24 @@ fn packed(kind: u8, matrix: LevelMatrix) -> LevelMatrix {
     matrix.with_packing(packing).unwrap()
 }
 
+/// The matrix' levels as indices of dependent quantization, where twice as much is a level still.
+fn dependent(matrix: &LevelMatrix) -> LevelMatrix {
+    let (spec, active) = (matrix.spec(), matrix.active_rows());
+    let mut levels = vec![0; spec.rows * spec.cols];
+    for j in 0..spec.cols {
+        let mut state = TrellisState::default();
+        for &r in active {
+            let index = matrix.level(r as usize, j) / 2;
+            levels[r as usize * spec.cols + j] = state.level(index);
+            state = state.after(index);
+        }
+    }
+    LevelMatrix::dependent(spec, matrix.scale().clone(), (active, &levels)).unwrap()
+}
+
 fn packing_of(packing: &Packing) -> &[u8] {
     match packing {
-        Packing::Modelled => &[],
+        Packing::Modelled | Packing::Dependent => &[],
         Packing::RowDepths(d) | Packing::ColumnDepths(d) => d,
     }
 }

@@ -110,6 +110,9 @@ pub struct QuantizerSpec {
     pub feedback: bool,
     /// Weight of a bit against squared error in units of the step's square; 0 is plain rounding. Legal: 0 to 1.
     pub lambda: f64,
+    /// Whether two quantizers, shifted against each other, take turns as the levels before say (trellis-coded quantization): a tenth of the
+    /// bits for twice the time. Absent: as the effort suggests, everywhere but at [`Effort::Fast`].
+    pub dependent: Option<bool>,
 }
 
 impl Default for QuantizerSpec {
@@ -117,6 +120,7 @@ impl Default for QuantizerSpec {
         Self {
             feedback: true,
             lambda: 0.12,
+            dependent: None,
         }
     }
 }
@@ -182,6 +186,19 @@ impl EncoderConfig {
         }
     }
 
+    /// The same with dependent quantization or without, whatever the effort suggests.
+    pub(crate) fn with_dependent(&self, dependent: bool) -> Self {
+        let mut config = *self;
+        config.quantizer.dependent = Some(dependent);
+        config
+    }
+
+    /// Whether quantization is dependent.
+    pub(crate) fn is_dependent(&self) -> bool {
+        let asked = self.quantizer.dependent;
+        asked.unwrap_or(self.effort != Effort::Fast)
+    }
+
     fn check_macs(&self) -> Result<(), TqzError> {
         let Some(part) = self.macs else { return Ok(()) };
         check("the part of multiply–accumulates", part, 0.01..=1.0)?;
@@ -213,6 +230,11 @@ impl EncoderConfig {
                 ));
             }
             RateTarget::Bytes(_) => {}
+        }
+        if self.paper.is_some() && self.quantizer.dependent == Some(true) {
+            return Err(TqzError::Request(
+                "the paper's quantizer is not a dependent one: leave out --dependent".to_owned(),
+            ));
         }
         if let Some(paper) = self.paper {
             check("blocks of a layer", paper.blocks as f64, 1.0..=4096.0)?;

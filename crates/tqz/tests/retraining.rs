@@ -8,8 +8,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tqz::{
     Augment, Axis as TransformAxis, CalibrationSpec, CompressedModel, EncoderConfig, Loss, Metric,
-    Optimizer, Outcome, PaperSpec, RateTarget, RetrainSpec, Retrained, Silent, Source, Statistics,
-    StepNote, Target, TqzError, TrainingSet, TransformSpec, Watch,
+    Optimizer, Outcome, PaperSpec, QuantizerSpec, RateTarget, RetrainSpec, Retrained, Silent,
+    Source, Statistics, StepNote, Target, TqzError, TrainingSet, TransformSpec, Watch,
 };
 use tqz_engine::EngineDevice;
 
@@ -63,8 +63,15 @@ fn compressed(config: &EncoderConfig) -> Vec<u8> {
     file.expect("compressible").0
 }
 
+/// Quantized as it is trained: not dependently.
 fn at(bits: f64) -> EncoderConfig {
-    EncoderConfig::new(RateTarget::BitsPerWeight(bits))
+    EncoderConfig {
+        quantizer: QuantizerSpec {
+            dependent: Some(false),
+            ..QuantizerSpec::default()
+        },
+        ..EncoderConfig::new(RateTarget::BitsPerWeight(bits))
+    }
 }
 
 fn spec() -> RetrainSpec {

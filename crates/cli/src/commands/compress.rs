@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Weight of a bit against squared error (0: plain rounding)
     #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
     lambda: f64,
+    /// Dependent (trellis-coded) quantization: a tenth smaller, twice as long [default: as the preset, not with fast]
+    #[arg(long, value_name = "true|false")]
+    dependent: Option<bool>,
     /// Do not feed quantization errors forward
     #[arg(long)]
     no_feedback: bool,
@@ -328,6 +331,7 @@ fn config(args: &Args, seed: u64) -> EncoderConfig {
         quantizer: QuantizerSpec {
             feedback: !args.no_feedback,
             lambda: args.lambda,
+            dependent: args.dependent,
         },
         damping: args.damping,
         effort: args.preset.into(),

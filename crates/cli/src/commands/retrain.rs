@@ -10,10 +10,11 @@ use clap::ValueEnum;
 use ndarray::Axis;
 use serde::Serialize;
 use tqz::{
-    Augment, EncoderConfig, Images, Loss, Optimizer, OutputDistance, Progress, RateTarget,
-    RetrainSpec, Retrained, Score, Source, Target, TrainingSet,
+    Augment, EncoderConfig, Images, Loss, Optimizer, OutputDistance, Progress, QuantizerSpec,
+    RateTarget, RetrainSpec, Retrained, Score, Source, Target, TrainingSet,
 };
 use tqz_data::{Batch, DataSet, DenoiseOutput, Layout, Task, Truth};
+use tqz_format::{DecodeLimits, Packing, TqzFile};
 
 use crate::Common;
 use crate::commands::calibrate::Measurement;
@@ -182,7 +183,14 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         false => None,
     };
     let start = match (&args.from, &resume) {
-        (Some(path), _) => super::read(path)?,
+        (Some(path), _) => {
+            let bytes = super::read(path)?;
+            if is_dependent(&bytes) {
+                let told = "its levels depend on each other, which training undoes at some loss: begin from a file made with --dependent false";
+                console.note(0, &format!("warning: {}: {told}", path.display()));
+            }
+            bytes
+        }
         (None, Some(_)) => super::read(&kept_start)?,
         (None, None) => {
             let bytes = compressed(args, (&source, &set), common.seed, &bars)?;
@@ -269,6 +277,16 @@ fn named(given: Option<&PathBuf>, other: &Path, ending: &str) -> PathBuf {
         .unwrap_or_else(|| other.with_extension(ending))
 }
 
+/// Whether a file has levels of dependent quantization.
+fn is_dependent(bytes: &[u8]) -> bool {
+    let file = TqzFile::decode(bytes, &DecodeLimits::default());
+    let layers = file.iter().flat_map(|file| &file.layers);
+    let mut matrices = layers
+        .flat_map(|layer| &layer.blocks)
+        .flat_map(|block| block.coding.matrices());
+    matrices.any(|matrix| *matrix.packing() == Packing::Dependent)
+}
+
 /// The best file after training alone, from the first images.
 fn compressed(
     args: &Args,
@@ -284,6 +302,11 @@ fn compressed(
     let config = EncoderConfig {
         effort: args.preset.into(),
         paper: args.preset.paper(tqz::PaperSpec::default()),
+        quantizer: QuantizerSpec {
+            // Training rounds every level by itself.
+            dependent: Some(false),
+            ..QuantizerSpec::default()
+        },
         seed,
         ..EncoderConfig::new(target)
     };

@@ -7,8 +7,9 @@ use super::level_tables::{
 };
 use super::mixing::{Mixer, Slot, code_mixed};
 use super::sign_model::{SignContext, SignModel};
-use super::surroundings::{LOG_ONE, MAX_CLASS, Surroundings, exp8, log8};
+use super::surroundings::{ColumnPath, LOG_ONE, MAX_CLASS, Surroundings, exp8, log8};
 use super::{BitIo, Prob};
+use crate::dependent::TrellisState;
 
 /// Shape of a matrix of levels as the model sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +30,16 @@ const SHIFT_FROM: i32 = 2;
 /// Contexts of the first low bit, for each number of low bits.
 const LOW_CONTEXTS: usize = 32;
 
+/// The mixers of a bank as they are at first.
+const FIRST_MIXERS: [Mixer<INPUTS>; UNARY] = [Mixer([FIRST_WEIGHT; INPUTS]); UNARY];
+
 /// Where a level stands: what the model knows before coding it.
 #[derive(Debug, Clone, Copy)]
 pub struct LevelContext {
     row: usize,
     /// Low bits of magnitudes that are coded after the unary part.
     pub(crate) shift: u32,
-    /// 1 if there are low bits.
+    /// 1 if there are low bits, and 2 more in the odd quantizer.
     bank: u32,
     /// Contexts of decision 0.
     slots: [u16; INPUTS],
@@ -103,9 +107,9 @@ impl LevelModel {
     pub fn new(spec: &MatrixSpec) -> Self {
         Self {
             around: Surroundings::new(spec),
-            zero: first_zero_slots(),
-            unary: first_unary_slots(),
-            mixers: vec![[Mixer([FIRST_WEIGHT; INPUTS]); UNARY]; BANKS],
+            zero: first_zero_slots(0..BANKS),
+            unary: first_unary_slots(0..BANKS),
+            mixers: vec![FIRST_MIXERS; BANKS],
             signs: SignModel::new(),
             low: vec![Slot::new(1 << 15, 0); LOW_CONTEXTS * (MAX_SHIFT as usize + 1)],
             escape: UintModel::default(),
@@ -115,6 +119,21 @@ impl LevelModel {
     /// Starts another matrix, keeping the probabilities learnt.
     pub fn restart(&mut self, spec: &MatrixSpec) {
         self.around = Surroundings::new(spec);
+    }
+
+    /// Makes room for the probabilities of the odd quantizer of dependent quantization.
+    pub fn make_dependent(&mut self) {
+        if self.mixers.len() > BANKS {
+            return;
+        }
+        let odd = BANKS..2 * BANKS;
+        for (slots, more) in self.zero.iter_mut().zip(first_zero_slots(odd.clone())) {
+            slots.extend(more);
+        }
+        for (slots, more) in self.unary.iter_mut().zip(first_unary_slots(odd)) {
+            slots.extend(more);
+        }
+        self.mixers.resize(2 * BANKS, FIRST_MIXERS);
     }
 
     /// Goes to column `column`; columns are visited one after the other from 0.
@@ -129,8 +148,25 @@ impl LevelModel {
     #[must_use]
     #[inline(always)]
     pub fn context(&self, row: usize) -> LevelContext {
-        let (view, above) = (self.around.view(row), self.around.above);
-        let expected = self.around.log_expected(&view);
+        self.context_on(&self.around.path, row, TrellisState::default())
+    }
+
+    /// What the current column's levels so far say.
+    #[must_use]
+    pub fn path(&self) -> ColumnPath {
+        self.around.path
+    }
+
+    /// What would be known if the current column's levels so far were those of `path`, in a state of dependent quantization; other
+    /// states than the first only after [`LevelModel::make_dependent`].
+    ///
+    /// # Panics
+    /// If `row` is not below the number of rows.
+    #[must_use]
+    #[inline(always)]
+    pub fn context_on(&self, path: &ColumnPath, row: usize, state: TrellisState) -> LevelContext {
+        let (view, above) = (self.around.view(row), path.above);
+        let expected = self.around.log_expected(&view, path);
         let sum = match view.sum + above[0] {
             small @ 0..=1 => small as usize,
             2..=3 => 2,
@@ -139,10 +175,10 @@ impl LevelModel {
         let near = view.near + 2 * above[0] + above[1];
         let blend = log8(exp8(expected - 8).saturating_add(near << 12)) - LOG_ONE;
         let shift = ((blend >> 3) - SHIFT_FROM).clamp(0, MAX_SHIFT) as u32;
-        let bank = u32::from(shift > 0);
+        let bank = u32::from(shift > 0) + BANKS as u32 * u32::from(state.is_odd());
         let bank_of = |contexts: usize| bank as usize * contexts;
         let row_fast = fast_class(view.log_fast);
-        let column_fast = fast_class(self.around.log_column_fast());
+        let column_fast = fast_class(path.log_fast());
         let magnitude_class = view.class.unsigned_abs() as usize;
         LevelContext {
             row,

@@ -19,6 +19,7 @@ pub use coder::{Decoder, Encoder};
 pub use counter::{Counter, Part, PartBits};
 pub use level_cost::CandidateCosts;
 pub use level_model::{LevelContext, LevelModel, MatrixSpec};
+pub use surroundings::ColumnPath;
 pub use tables::cost;
 
 pub(crate) use adaptive::{UintModel, code_flag, code_plain, code_sint};

@@ -82,13 +82,47 @@ pub(crate) struct RowView {
     pub(crate) class: i32,
 }
 
-/// Running means in 1/65536 that every level moves.
+/// What the levels of the current column so far say: all of the surroundings that a level changes for the next one.
 #[derive(Debug, Clone, Copy)]
-struct Means {
+pub struct ColumnPath {
+    /// Magnitudes of the levels one and two rows above.
+    pub(crate) above: [u32; 2],
+    /// Running means in 1/65536.
     position: u32,
-    column_slow: u32,
-    column_fast: u32,
-    global: u32,
+    slow: u32,
+    fast: u32,
+}
+
+impl ColumnPath {
+    const FIRST: Self = Self {
+        above: [0; 2],
+        position: FIRST_MEAN,
+        slow: FIRST_MEAN,
+        fast: FIRST_MEAN,
+    };
+
+    /// The path with one more level.
+    #[must_use]
+    #[inline]
+    pub fn after(mut self, level: i32) -> Self {
+        self.learn(level.unsigned_abs().min(CLIP as u32));
+        self
+    }
+
+    #[inline]
+    fn learn(&mut self, magnitude: u32) {
+        self.above = [magnitude, self.above[0]];
+        let magnitude = magnitude << 16;
+        follow(&mut self.position, magnitude, SLOW);
+        follow(&mut self.slow, magnitude, SLOW);
+        follow(&mut self.fast, magnitude, FAST);
+    }
+
+    /// [`log8`] of the fast mean down the column.
+    #[inline]
+    pub(crate) fn log_fast(&self) -> i32 {
+        log8(self.fast)
+    }
 }
 
 /// Levels coded so far and what they say.
@@ -116,10 +150,10 @@ pub(crate) struct Surroundings {
     row_fast: Vec<u32>,
     position_means: Vec<u32>,
     prediction: Vec<[i16; TAPS]>,
-    means: Means,
+    pub(crate) path: ColumnPath,
+    /// Running mean of all levels, in 1/65536.
+    global: u32,
     log_global: i32,
-    /// Magnitudes of the levels one and two rows above in this column.
-    pub(crate) above: [u32; 2],
 }
 
 /// Moves a mean towards a magnitude, both in 1/65536.
@@ -152,14 +186,9 @@ impl Surroundings {
             row_fast: vec![FIRST_MEAN; spec.rows],
             position_means: vec![FIRST_MEAN; period],
             prediction: vec![FIRST_WEIGHTS; period],
-            means: Means {
-                position: FIRST_MEAN,
-                column_slow: FIRST_MEAN,
-                column_fast: FIRST_MEAN,
-                global: FIRST_MEAN,
-            },
+            path: ColumnPath::FIRST,
+            global: FIRST_MEAN,
             log_global: 0,
-            above: [0; 2],
         }
     }
 
@@ -208,10 +237,13 @@ impl Surroundings {
         self.column = column;
         self.position = column % self.period;
         self.current = self.start(0);
-        self.above = [0; 2];
-        self.means.position = self.position_means[self.position];
-        self.means.column_fast = self.means.column_slow;
-        self.log_global = log8(self.means.global);
+        self.path = ColumnPath {
+            above: [0; 2],
+            position: self.position_means[self.position],
+            slow: self.path.slow,
+            fast: self.path.slow,
+        };
+        self.log_global = log8(self.global);
         let lag = if self.period > 2 { self.period } else { 3 };
         let [left, left2, back] = [1, 2, lag].map(|lag| self.start(lag));
         let columns = [left, left2, back].map(|start| &self.history[start..start + self.rows]);
@@ -228,7 +260,7 @@ impl Surroundings {
 
     /// Takes in what only later columns need of the column just coded.
     fn end_column(&mut self) {
-        self.position_means[self.position] = self.means.position;
+        self.position_means[self.position] = self.path.position;
         let levels = &self.history[self.current..self.current + self.rows];
         for (&level, mean) in levels.iter().zip(&mut self.row_slow) {
             follow(mean, u32::from(level.unsigned_abs()) << 16, SLOW);
@@ -299,19 +331,13 @@ impl Surroundings {
 
     /// [`log8`] of the magnitude that row mean times column mean over global mean lets expect.
     #[inline]
-    pub(crate) fn log_expected(&self, view: &RowView) -> i32 {
+    pub(crate) fn log_expected(&self, view: &RowView, path: &ColumnPath) -> i32 {
         let column = if self.has_kernels() {
-            (self.means.column_slow + self.means.position) >> 1
+            (path.slow + path.position) >> 1
         } else {
-            self.means.column_slow
+            path.slow
         };
         view.log_slow + log8(column) - self.log_global
-    }
-
-    /// [`log8`] of the fast mean down the column.
-    #[inline]
-    pub(crate) fn log_column_fast(&self) -> i32 {
-        log8(self.means.column_fast)
     }
 
     /// Takes in the level just coded.
@@ -320,12 +346,8 @@ impl Surroundings {
         let clipped = level.clamp(-CLIP, CLIP);
         let magnitude = clipped.unsigned_abs();
         self.history[self.current + row] = clipped as i16;
-        self.above = [magnitude, self.above[0]];
-        let magnitude = magnitude << 16;
-        follow(&mut self.means.position, magnitude, SLOW);
-        follow(&mut self.means.column_slow, magnitude, SLOW);
-        follow(&mut self.means.column_fast, magnitude, FAST);
-        follow(&mut self.means.global, magnitude, GLOBAL);
+        self.path.learn(magnitude);
+        follow(&mut self.global, magnitude << 16, GLOBAL);
     }
 }
 

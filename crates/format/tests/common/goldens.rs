@@ -3,7 +3,7 @@
 
 use tqz_format::{
     Block, BlockCoding, LayerRecord, Layout, LevelMatrix, MatrixSpec, Meta, Packing, RawTensor,
-    ScaleVector, StepScale, TqzFile, Vector,
+    ScaleVector, StepScale, TqzFile, TrellisState, Vector,
 };
 
 /// Names and contents.
@@ -15,6 +15,7 @@ pub(crate) fn goldens() -> Vec<(&'static str, TqzFile)> {
         ("transforms", of_layers(transforms())),
         ("fixed", of_layers(fixed())),
         ("learning", of_layers(learning())),
+        ("dependent", of_layers(dependent())),
         ("vectors", vectors()),
         ("bytes", bytes()),
     ]
@@ -250,6 +251,49 @@ fn fixed() -> Vec<LayerRecord> {
             BlockCoding::Column {
                 t: columns(matrix([4, 5, 1], 200, 33)),
                 s: matrix([6, 4, 1], 60, 34),
+            },
+        ),
+    ]
+}
+
+/// Indices of two quantizers in turn, in all banks, with rows that have no levels and one that could have.
+fn dependent() -> Vec<LayerRecord> {
+    let trellis = |m: LevelMatrix| {
+        let MatrixSpec { rows, cols, .. } = m.spec();
+        let mut active = m.active_rows().to_vec();
+        if active.len() < rows {
+            active.push(rows as u32 - 1);
+            active.dedup();
+        }
+        let mut levels = vec![0; rows * cols];
+        for j in 0..cols {
+            let mut state = TrellisState::default();
+            for &r in &active {
+                let index = m.level(r as usize, j);
+                levels[r as usize * cols + j] = state.level(index);
+                state = state.after(index);
+            }
+        }
+        LevelMatrix::dependent(m.spec(), m.scale().clone(), (&active, &levels)).unwrap()
+    };
+    let [wide, narrow] = [(40, 61), (9, 62)].map(|(d, seed)| trellis(matrix([14, 72, 9], d, seed)));
+    let conv = |site, coding| rows_first(site, &[14, 8, 3, 3], coding);
+    vec![
+        conv(1, plain(wide)),
+        conv(2, plain(narrow)),
+        rows_first(3, &[35, 30], plain(trellis(matrix([35, 30, 1], 3000, 63)))),
+        conv(
+            4,
+            BlockCoding::Column {
+                t: trellis(matrix([6, 72, 9], 25, 64)),
+                s: trellis(matrix([14, 6, 1], 60, 65)),
+            },
+        ),
+        conv(
+            5,
+            BlockCoding::Row {
+                t: matrix([14, 27, 9], 25, 66),
+                s: trellis(matrix([3, 8, 1], 60, 67)),
             },
         ),
     ]

@@ -70,6 +70,15 @@ pub(crate) fn choose(
     images: &Images,
     yardstick: &Yardstick<'_>,
 ) -> Result<Choice, TqzError> {
+    // What is best for the quicker quantizer is good for the dependent one too.
+    let simpler = job.config.with_dependent(false);
+    let job = Job {
+        config: match job.config.effort {
+            Effort::Best => job.config,
+            _ => &simpler,
+        },
+        ..job
+    };
     let mut best = candidate(job, (images, yardstick), (1.0, None))?;
     let sized = !matches!(job.config.target, RateTarget::Step(_));
     let rounds = match job.config.effort {

@@ -3,7 +3,8 @@
 
 use ndarray::{Array2, Axis, s};
 use tqz_format::{
-    Block as CodedBlock, BlockCoding, LayerRecord, LevelMatrix, MatrixSpec, StepScale,
+    Block as CodedBlock, BlockCoding, FormatError, LayerRecord, LevelMatrix, MatrixSpec, Packing,
+    StepScale,
 };
 
 use crate::config::QuantizerSpec;
@@ -103,6 +104,7 @@ fn code_direct(
         col_sensitivity: &cols,
         c,
         lambda: quantizer.lambda,
+        dependent: quantizer.dependent == Some(true),
     };
     let outcome = quantize(&problem, &problem.steps(StepFactors::Both))?;
     Ok(CodedLayer {
@@ -173,6 +175,7 @@ fn quantize_kernels(
         col_sensitivity: &[cols],
         c,
         lambda: quantizer.lambda,
+        dependent: quantizer.dependent == Some(true),
     };
     Ok(quantize(&problem, &problem.steps(StepFactors::None))?)
 }
@@ -206,6 +209,7 @@ fn code_basis(
         col_sensitivity: &[input[0].d()],
         c,
         lambda: quantizer.lambda,
+        dependent: quantizer.dependent == Some(true),
     };
     Ok(quantize(&problem, &problem.steps(StepFactors::Both))?)
 }
@@ -250,7 +254,29 @@ fn kept_rows(matrix: &LevelMatrix) -> Result<LevelMatrix, TqzError> {
             levels[r * cols + j] = *level;
         }
     }
-    Ok(LevelMatrix::from_row_major(spec, scale, &levels)?)
+    Ok(same_packing(matrix, spec, scale, &levels)?)
+}
+
+/// Levels of a matrix of rows or columns of another, packed as that one.
+///
+/// # Errors
+/// Levels that do not follow each other in dependent quantization.
+pub(crate) fn same_packing(
+    other: &LevelMatrix,
+    spec: MatrixSpec,
+    scale: StepScale,
+    levels: &[i32],
+) -> Result<LevelMatrix, FormatError> {
+    if *other.packing() != Packing::Dependent {
+        return LevelMatrix::from_row_major(spec, scale, levels);
+    }
+    let all: Vec<u32> = (0..spec.rows as u32).collect();
+    let active = if spec.rows == other.spec().rows {
+        other.active_rows()
+    } else {
+        &all
+    };
+    LevelMatrix::dependent(spec, scale, (active, levels))
 }
 
 /// Reconstructed coefficients as the decoder computes them, rounded to single precision.

@@ -5,7 +5,7 @@ use ndarray::{Array2, Axis as Dimension};
 use tqz_format::{BlockCoding, LevelMatrix, MatrixSpec};
 
 use crate::config::{Axis, QuantizerSpec};
-use crate::encoder::layer::values;
+use crate::encoder::layer::{same_packing, values};
 use crate::error::TqzError;
 use crate::linalg::{
     Block, BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, damped_blocks, product,
@@ -108,6 +108,7 @@ impl Mixed {
             col_sensitivity: &[cols],
             c,
             lambda: quantizer.lambda,
+            dependent: quantizer.dependent == Some(true),
         };
         let coded = quantize(&problem, &problem.steps(StepFactors::Both))?.matrix;
         let t = self.with_components(&coded)?;
@@ -169,7 +170,7 @@ impl Mixed {
                 _ => self.kept,
             },
         };
-        Ok(LevelMatrix::from_row_major(spec, scale, &levels)?)
+        Ok(same_packing(coded, spec, scale, &levels)?)
     }
 
     /// `S = (ΣT̂ᵗGT̂)⁻¹·ΣT̂ᵗGW`, sums over what is kept, quantized under `ΣT̂ᵗGT̂` and the moment of its outputs.
@@ -227,6 +228,7 @@ impl Mixed {
             col_sensitivity: &[self.moment[0].d()],
             c,
             lambda: quantizer.lambda,
+            dependent: quantizer.dependent == Some(true),
         };
         Ok(quantize(&problem, &problem.steps(StepFactors::Both))?.matrix)
     }

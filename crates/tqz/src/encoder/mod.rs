@@ -71,10 +71,11 @@ pub fn compress(
         return curves.compress(source, config.target);
     }
     statistics.check_network(source.checksum())?;
+    let config = config.with_dependent(config.is_dependent());
     let mut job = Job {
         source,
         statistics,
-        config,
+        config: &config,
         budget: Budget::default(),
         progress,
     };

@@ -6,7 +6,7 @@ use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 use tqz_engine::Network;
 use tqz_format::limits::MAX_LEVEL;
-use tqz_format::{BlockCoding, LayerRecord, LevelMatrix, TqzFile, Vector};
+use tqz_format::{LayerRecord, TqzFile, Vector};
 
 use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
@@ -310,16 +310,10 @@ fn worths(job: Job<'_>, prepared: &[Alternatives]) -> Result<Vec<Worth>, TqzErro
 
 /// Whether a record has a level of the largest magnitude that there is.
 fn is_cut(record: &LayerRecord) -> bool {
-    let largest = |matrix: &LevelMatrix| {
+    let mut matrices = record.blocks.iter().flat_map(|b| b.coding.matrices());
+    matrices.any(|matrix| {
         let mut levels = matrix.coded_levels().iter();
-        levels.any(|level| level.abs() >= MAX_LEVEL)
-    };
-    record.blocks.iter().any(|block| match &block.coding {
-        BlockCoding::Identity { weights } => largest(weights),
-        BlockCoding::Column { t, s } | BlockCoding::Row { t, s } | BlockCoding::Kernel { t, s } => {
-            largest(t) || largest(s)
-        }
-        BlockCoding::Both { t, s, v } => largest(t) || largest(s) || largest(v),
+        levels.any(|level| level.abs() >= MAX_LEVEL - 1)
     })
 }
 

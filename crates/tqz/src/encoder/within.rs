@@ -47,11 +47,11 @@ pub fn compress_within(
     (config, judge): (&EncoderConfig, &dyn Judge),
     progress: &dyn Progress,
 ) -> Result<(Vec<u8>, Report), TqzError> {
+    config.check()?;
     let config = EncoderConfig {
         target: RateTarget::Step(PROBE),
-        ..*config
+        ..config.with_dependent(config.is_dependent())
     };
-    config.check()?;
     statistics.check_network(source.checksum())?;
     if images.is_empty() {
         return Err(TqzError::Request(

@@ -8,9 +8,10 @@ use ndarray::{Array2, s};
 use tqz_format::dequantize::step;
 use tqz_format::entropy::COST_ONE_BIT;
 use tqz_format::limits::MAX_LEVEL;
-use tqz_format::{Counter, FormatError, LevelMatrix, LevelModel, MatrixSpec};
+use tqz_format::{Counter, FormatError, LevelMatrix, LevelModel, MatrixSpec, TrellisState};
 
 use crate::linalg::{Accumulate, Block, ColumnFactor, UnitUpper, multiply};
+use crate::quantize::trellis::Trellis;
 use crate::quantize::{StepFactors, Steps};
 
 /// Columns per block: inside a block errors are pushed one column at a time, across blocks by matrix products.
@@ -36,15 +37,17 @@ pub(crate) struct Problem<'a> {
     pub(crate) c: f64,
     /// λ in units of c² per bit.
     pub(crate) lambda: f64,
+    /// Whether levels are paths through the trellis of dependent quantization.
+    pub(crate) dependent: bool,
 }
 
 impl Problem<'_> {
     /// Rows of one group.
-    fn group_rows(&self) -> usize {
+    pub(super) fn group_rows(&self) -> usize {
         (self.coefficients.nrows() / self.col_sensitivity.len().max(1)).max(1)
     }
 
-    /// Steps for this problem: factors from the row sensitivities and the groups' geometric mean over columns.
+    /// Steps for this problem, of each quantizer where there are two: factors from the row sensitivities and the groups' geometric mean over columns.
     pub(crate) fn steps(&self, factors: StepFactors) -> Steps {
         let groups = self.col_sensitivity.len().max(1);
         let log_mean = |d: &[f64]| d.iter().map(|v| v.ln()).sum::<f64>() / d.len().max(1) as f64;
@@ -61,8 +64,21 @@ impl Problem<'_> {
                 (relative.map(|(d, m)| d[j].ln() - m).sum::<f64>() / groups as f64).exp()
             })
             .collect();
-        Steps::new(self.c, &rows, &cols, factors)
+        // Levels count half the steps of dependent quantizers.
+        let c = if self.dependent { self.c / 2.0 } else { self.c };
+        Steps::new(c, &rows, &cols, factors)
     }
+}
+
+/// One coefficient as the search for its level sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) w: f64,
+    /// What earlier columns pushed into it.
+    pub(super) pushed: f32,
+    pub(super) step: f64,
+    /// Squared error of one step in units of c².
+    pub(super) weight: f64,
 }
 
 /// Levels with their cost and distortion.
@@ -79,7 +95,18 @@ pub(crate) struct Outcome {
 /// # Errors
 /// Steps outside the format's range.
 pub(crate) fn quantize(problem: &Problem<'_>, steps: &Steps) -> Result<Outcome, FormatError> {
-    Pass::new(problem, steps).run(steps)
+    let all: Vec<u32> = (0..problem.coefficients.nrows() as u32).collect();
+    if !problem.dependent {
+        return Pass::new(problem, steps, &all).run(steps);
+    }
+    // Rows without levels are not coded and so no part of a path: which they are is seen without the trellis.
+    let plain = Problem {
+        dependent: false,
+        ..*problem
+    };
+    let whole = steps.doubled();
+    let kept = Pass::new(&plain, &whole, &all).run(&whole)?;
+    Pass::new(problem, steps, kept.matrix.active_rows()).run(steps)
 }
 
 /// The state of one pass over the matrix. All arrays are columns × rows, so that a column is contiguous.
@@ -98,14 +125,31 @@ struct Pass<'a> {
     model: LevelModel,
     counter: Counter,
     distortion: f64,
+    /// Place of each row among those that may have levels.
+    places: Vec<Option<usize>>,
+    /// Those rows.
+    kept: Vec<u32>,
+    trellis: Option<Trellis>,
 }
 
 impl<'a> Pass<'a> {
-    fn new(problem: &'a Problem<'a>, steps: &Steps) -> Self {
+    fn new(problem: &'a Problem<'a>, steps: &Steps, kept: &[u32]) -> Self {
         let (rows, cols) = problem.coefficients.dim();
         let w = problem.coefficients.t().as_standard_layout().into_owned();
         let zeros = |count| vec![0; count];
         let row_exponents = steps.rows.clone().unwrap_or_else(|| zeros(rows));
+        let mut model = LevelModel::new(&MatrixSpec {
+            rows: kept.len(),
+            cols,
+            period: problem.period,
+        });
+        if problem.dependent {
+            model.make_dependent();
+        }
+        let mut places = vec![None; rows];
+        kept.iter()
+            .enumerate()
+            .for_each(|(place, &r)| places[r as usize] = Some(place));
         Self {
             problem,
             pushed: Array2::zeros((cols, rows)),
@@ -114,13 +158,12 @@ impl<'a> Pass<'a> {
             w,
             row_exponent: row_exponents.iter().map(|e| steps.base + e).collect(),
             col_exponent: steps.cols.clone().unwrap_or_else(|| zeros(cols)),
-            model: LevelModel::new(&MatrixSpec {
-                rows,
-                cols,
-                period: problem.period,
-            }),
+            model,
             counter: Counter::new(),
             distortion: 0.0,
+            places,
+            kept: kept.to_vec(),
+            trellis: problem.dependent.then(|| Trellis::new(rows)),
         }
     }
 
@@ -146,9 +189,14 @@ impl<'a> Pass<'a> {
                 self.push_beyond((index, range.clone()), begin, end);
             }
         }
+        let (spec, scale) = (self.spec(), steps.scale());
+        let matrix = match &self.trellis {
+            None => LevelMatrix::from_row_major(spec, scale, &self.row_major())?,
+            Some(_) => LevelMatrix::dependent(spec, scale, (&self.kept, &self.row_major()))?,
+        };
         Ok(Outcome {
             distortion: self.distortion,
-            matrix: LevelMatrix::from_row_major(self.spec(), steps.scale(), &self.row_major())?,
+            matrix,
         })
     }
 
@@ -176,29 +224,92 @@ impl<'a> Pass<'a> {
     fn column(&mut self, j: usize, carried: &mut [f32]) {
         carried.fill(0.0);
         self.model.begin_column(j);
+        let mut state = TrellisState::default();
+        let path = self.best_path(j);
+        for r in 0..carried.len() {
+            let Entry {
+                w, step, weight, ..
+            } = self.entry(r, j);
+            let level = match (&path, self.places[r]) {
+                (Some(levels), Some(place)) => {
+                    let index = state.index(levels[r]).unwrap_or(0);
+                    let context = self.model.context_on(&self.model.path(), place, state);
+                    self.model.code(&mut self.counter, &context, index);
+                    state = state.after(index);
+                    levels[r]
+                }
+                (Some(_), None) => 0,
+                (None, _) => {
+                    let due = f64::from(self.pushed[(j, r)] + carried[r]);
+                    self.choose(r, (w - due) / step, weight)
+                }
+            };
+            self.settle((r, j), level, carried);
+        }
+    }
+
+    /// The levels of column j with the least cost, where they depend on each other.
+    fn best_path(&mut self, j: usize) -> Option<Vec<i32>> {
+        let mut trellis = self.trellis.take()?;
+        trellis.begin(self.model.path());
+        let group_rows = self.problem.group_rows();
+        for r in 0..self.w.ncols() {
+            let group = r / group_rows;
+            if r.is_multiple_of(group_rows) {
+                trellis.begin_group(r..r + group_rows);
+            }
+            let entry = self.entry(r, j);
+            let factors = self.problem.output.get(group).map(|output| {
+                let first = group * group_rows;
+                let row = output.m.row(r - first);
+                (row, r - first + 1, first + group_rows)
+            });
+            trellis.step(
+                r,
+                &entry,
+                (&self.model, self.places[r]),
+                self.problem.lambda,
+            );
+            if let Some((row, from, end)) = factors {
+                trellis.push(r, row.slice(s![from..]), end);
+            }
+        }
+        let levels = trellis.best();
+        self.trellis = Some(trellis);
+        Some(levels)
+    }
+
+    fn entry(&self, r: usize, j: usize) -> Entry {
+        let group = r / self.problem.group_rows();
+        let sensitivity = self.problem.row_sensitivity[r] * self.problem.col_sensitivity[group][j];
+        let step = step(self.row_exponent[r] + self.col_exponent[j]);
+        Entry {
+            w: f64::from(self.w[(j, r)]),
+            pushed: self.pushed[(j, r)],
+            step,
+            weight: sensitivity * step * step / (self.problem.c * self.problem.c),
+        }
+    }
+
+    /// Takes in the level of (row, column): what it errs by, and what that pushes into the rows below.
+    fn settle(&mut self, (r, j): (usize, usize), level: i32, carried: &mut [f32]) {
         let problem = self.problem;
         let group_rows = problem.group_rows();
-        let c2 = problem.c * problem.c;
-        for r in 0..carried.len() {
-            let group = r / group_rows;
-            let sensitivity = problem.row_sensitivity[r] * problem.col_sensitivity[group][j];
-            let step = step(self.row_exponent[r] + self.col_exponent[j]);
-            let w = f64::from(self.w[(j, r)]);
-            let due = f64::from(self.pushed[(j, r)] + carried[r]);
-            let level = self.choose(r, (w - due) / step, sensitivity * step * step / c2);
-            let error = (f64::from(level) * step - w) as f32;
-            let z = error + carried[r];
-            self.z[(j, r)] = z;
-            let total = f64::from(z) + f64::from(self.pushed[(j, r)]);
-            self.distortion += sensitivity * total * total;
-            self.levels.push(level);
-            if let Some(output) = problem.output.get(group) {
-                let first = group * group_rows;
-                let factors = output.m.row(r - first);
-                let below = carried[r + 1..first + group_rows].iter_mut();
-                for (to, factor) in below.zip(factors.iter().skip(r - first + 1)) {
-                    *to += factor * error;
-                }
+        let group = r / group_rows;
+        let step = step(self.row_exponent[r] + self.col_exponent[j]);
+        let error = (f64::from(level) * step - f64::from(self.w[(j, r)])) as f32;
+        let z = error + carried[r];
+        self.z[(j, r)] = z;
+        let total = f64::from(z) + f64::from(self.pushed[(j, r)]);
+        let sensitivity = problem.row_sensitivity[r] * problem.col_sensitivity[group][j];
+        self.distortion += sensitivity * total * total;
+        self.levels.push(level);
+        if let Some(output) = problem.output.get(group) {
+            let first = group * group_rows;
+            let factors = output.m.row(r - first);
+            let below = carried[r + 1..first + group_rows].iter_mut();
+            for (to, factor) in below.zip(factors.iter().skip(r - first + 1)) {
+                *to += factor * error;
             }
         }
     }
@@ -265,153 +376,4 @@ impl<'a> Pass<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::linalg::{BlockDiagonal, unit_upper};
-    use rand::{RngExt, SeedableRng};
-    use rand_pcg::Pcg64;
-
-    /// A random matrix and second moments with strong correlations.
-    fn case(rows: usize, cols: usize) -> (Array2<f32>, Array2<f64>, Array2<f64>) {
-        let mut rng = Pcg64::seed_from_u64(11);
-        let mut draw = |r, c| Array2::from_shape_fn((r, c), |_| rng.random::<f64>() - 0.5);
-        let w = draw(rows, cols).mapv(|v| v as f32);
-        let moment = |n: usize, x: Array2<f64>| x.dot(&x.t()) + Array2::<f64>::eye(n) * 0.02;
-        let (a, g) = (draw(cols, cols / 3 + 1), draw(rows, rows / 2 + 1));
-        (w, moment(cols, a), moment(rows, g))
-    }
-
-    fn factor(blocks: &[&Array2<f64>]) -> ColumnFactor {
-        let blocks = blocks.iter().map(|&b| b.clone()).collect();
-        ColumnFactor::new(&BlockDiagonal { blocks }).expect("definite")
-    }
-
-    fn distortion(w: &Array2<f32>, matrix: &LevelMatrix, a: &Array2<f64>, g: &Array2<f64>) -> f64 {
-        let values = Array2::from_shape_vec(w.dim(), matrix.values_f64()).expect("shape");
-        let error = values - w.mapv(f64::from);
-        (g.dot(&error) * error.dot(a)).sum()
-    }
-
-    #[test]
-    fn distortion_reported_is_that_of_the_levels() {
-        let (w, a, g) = case(24, 70);
-        let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
-        let problem = Problem {
-            coefficients: &w,
-            period: 7,
-            input: &input,
-            output: &output,
-            row_sensitivity: &output[0].d,
-            col_sensitivity: &[input[0].d()],
-            c: 0.02,
-            lambda: 0.12,
-        };
-        let outcome = quantize(&problem, &problem.steps(StepFactors::Both)).expect("in range");
-        let direct = distortion(&w, &outcome.matrix, &a, &g);
-        assert!(
-            (outcome.distortion / direct - 1.0).abs() < 0.01,
-            "{} {direct}",
-            outcome.distortion
-        );
-    }
-
-    #[test]
-    fn feedback_on_each_side_lowers_distortion_at_equal_steps() {
-        let (w, a, g) = case(24, 70);
-        let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
-        let (rows, cols) = (vec![1.0; 24], [vec![1.0; 70]]);
-        let at = |input: &[ColumnFactor], output: &[UnitUpper]| {
-            let problem = Problem {
-                coefficients: &w,
-                period: 7,
-                input,
-                output,
-                row_sensitivity: &rows,
-                col_sensitivity: &cols,
-                c: 0.1,
-                lambda: 0.0,
-            };
-            let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
-            distortion(&w, &outcome.matrix, &a, &g)
-        };
-        let (plain, one_sided, two_sided) = (at(&[], &[]), at(&input, &[]), at(&input, &output));
-        assert!(
-            one_sided < 0.6 * plain && two_sided < 0.8 * one_sided,
-            "{plain} {one_sided} {two_sided}"
-        );
-    }
-
-    #[test]
-    fn blocks_of_a_push_errors_as_the_whole_matrix_does() {
-        let (w, a, g) = case(10, 90);
-        let mut whole = a.clone();
-        whole.slice_mut(s![..40, 40..]).fill(0.0);
-        whole.slice_mut(s![40.., ..40]).fill(0.0);
-        let parts = [a.slice(s![..40, ..40]), a.slice(s![40.., 40..])].map(|p| p.to_owned());
-        let output = [unit_upper(&g).expect("definite")];
-        let levels = |input: &[ColumnFactor]| {
-            let problem = Problem {
-                coefficients: &w,
-                period: 9,
-                input,
-                output: &output,
-                row_sensitivity: &output[0].d,
-                col_sensitivity: &[input[0].d()],
-                c: 0.05,
-                lambda: 0.12,
-            };
-            let outcome = quantize(&problem, &problem.steps(StepFactors::Both));
-            outcome.expect("in range").matrix.to_row_major()
-        };
-        let [first, second] = &parts;
-        assert_eq!(
-            levels(&[factor(&[&whole])]),
-            levels(&[factor(&[first, second])])
-        );
-    }
-
-    #[test]
-    fn groups_are_coded_as_if_they_were_alone() {
-        let (w, a, g) = case(12, 18);
-        let factors = [factor(&[&a]), factor(&[&(&a * 3.0)])];
-        let halves: Vec<UnitUpper> = (0..2)
-            .map(|_| unit_upper(&g.slice(s![..6, ..6]).to_owned()).expect("definite"))
-            .collect();
-        let rows: Vec<f64> = halves.iter().flat_map(|h| h.d.clone()).collect();
-        let joint = Problem {
-            coefficients: &w,
-            period: 9,
-            input: &factors,
-            output: &halves,
-            row_sensitivity: &rows,
-            col_sensitivity: &[factors[0].d(), factors[1].d()],
-            c: 0.05,
-            lambda: 0.0,
-        };
-        let steps = Steps {
-            base: -200,
-            rows: None,
-            cols: None,
-        };
-        let together = quantize(&joint, &steps)
-            .expect("in range")
-            .matrix
-            .to_row_major();
-        for group in 0..2 {
-            let part = w.slice(s![group * 6..group * 6 + 6, ..]).to_owned();
-            let alone = Problem {
-                coefficients: &part,
-                input: &factors[group..=group],
-                output: &halves[group..=group],
-                row_sensitivity: &rows[group * 6..group * 6 + 6],
-                col_sensitivity: &joint.col_sensitivity[group..=group],
-                ..joint
-            };
-            let levels = quantize(&alone, &steps)
-                .expect("in range")
-                .matrix
-                .to_row_major();
-            assert_eq!(levels, together[group * 6 * 18..(group + 1) * 6 * 18]);
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 
 mod feedback;
 mod steps;
+mod trellis;
 
 pub(crate) use feedback::{Outcome, Problem, quantize};
 pub(crate) use steps::{StepFactors, Steps};

@@ -44,6 +44,14 @@ impl Steps {
 }
 
 impl Steps {
+    /// Steps twice as long.
+    pub(crate) fn doubled(&self) -> Self {
+        Self {
+            base: (self.base + UNITS as i32).min(6400),
+            ..self.clone()
+        }
+    }
+
     /// The steps as the file stores them.
     pub(crate) fn scale(&self) -> StepScale {
         let vector = |exponents: &Vec<i32>| ScaleVector::rounded(FACTOR_SHIFT, exponents);

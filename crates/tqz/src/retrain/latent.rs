@@ -3,6 +3,7 @@
 
 use ndarray::Array2;
 use tqz_format::dequantize::step;
+use tqz_format::limits::MAX_BASE_EXPONENT;
 use tqz_format::{LevelMatrix, MatrixSpec, Packing, StepScale};
 
 use crate::error::TqzError;
@@ -22,18 +23,26 @@ pub(crate) struct Latent {
 }
 
 impl Latent {
-    /// The latents that stand in the middle of a matrix' levels.
+    /// The latents that stand in the middle of a matrix' levels. Training is not dependent: levels between two of one quantizer become the one
+    /// nearer to zero.
     pub(crate) fn new(matrix: &LevelMatrix) -> Self {
         let spec = matrix.spec();
-        let scale = filled(matrix);
+        let mut scale = filled(matrix);
+        let mut levels = matrix.to_row_major();
+        let mut packing = matrix.packing().clone();
+        if packing == Packing::Dependent {
+            packing = Packing::Modelled;
+            levels.iter_mut().for_each(|level| *level /= 2);
+            scale.base = (scale.base + 64).min(MAX_BASE_EXPONENT);
+        }
         let elements = (0..spec.rows).flat_map(|r| (0..spec.cols).map(move |c| (r, c)));
         let steps = elements.map(|(r, c)| step(scale.exponent(r, c)) as f32);
         Self {
             spec,
             steps: steps.collect(),
             scale,
-            packing: matrix.packing().clone(),
-            units: matrix.to_row_major().iter().map(|&l| l as f32).collect(),
+            packing,
+            units: levels.iter().map(|&l| l as f32).collect(),
             octaves: 0.0,
         }
     }
@@ -127,7 +136,7 @@ impl Latent {
             }
         }
         let packing = match &self.packing {
-            Packing::Modelled => Packing::Modelled,
+            Packing::Modelled | Packing::Dependent => Packing::Modelled,
             Packing::RowDepths(d) => Packing::RowDepths(rows.iter().map(|&r| d[r]).collect()),
             Packing::ColumnDepths(d) => Packing::ColumnDepths(cols.iter().map(|&c| d[c]).collect()),
         };

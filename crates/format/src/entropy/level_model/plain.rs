@@ -41,6 +41,8 @@ type Key = (usize, usize, usize, i64);
 
 pub(super) struct PlainModel {
     spec: MatrixSpec,
+    /// Whether two quantizers take turns.
+    dependent: bool,
     /// Columns outer; magnitudes limited to 2047.
     coded: Vec<i64>,
     slots: HashMap<Key, PlainSlot>,
@@ -89,7 +91,8 @@ const TABLE: [[[i64; 3]; 3]; 9] = [
 ];
 
 fn first_slot(&(input, bank, index, context): &Key) -> PlainSlot {
-    let f = if bank == 1 {
+    let narrow = if bank == 2 && index == 0 { 300 } else { 0 };
+    let f = if bank % 2 == 1 {
         if index == 0 { 900 } else { 352 }
     } else {
         let [f0, f1, f2] = TABLE[index.min(8)][input];
@@ -97,13 +100,14 @@ fn first_slot(&(input, bank, index, context): &Key) -> PlainSlot {
         let offset = if input == 2 && index > 0 { 9 } else { 0 };
         f0 + f1 * (context / inner) + f2 * (context % inner - offset)
     };
-    PlainSlot::new(squash(f as i32).p16().into(), 8)
+    PlainSlot::new(squash((f + narrow) as i32).p16().into(), 8)
 }
 
 impl PlainModel {
-    pub(super) fn new(spec: &MatrixSpec) -> Self {
+    pub(super) fn new(spec: &MatrixSpec, dependent: bool) -> Self {
         Self {
             spec: *spec,
+            dependent,
             coded: Vec::new(),
             slots: HashMap::new(),
             mixers: HashMap::new(),
@@ -168,7 +172,7 @@ impl PlainModel {
         }
     }
 
-    /// Codes a whole matrix, columns outer; returns its levels.
+    /// Codes a whole matrix, columns outer; returns its levels (indices where quantization is dependent).
     pub(super) fn code<IO: BitIo>(&mut self, io: &mut IO, levels: &[i32]) -> Vec<i32> {
         let mut coded = Vec::new();
         for j in 0..self.spec.cols {
@@ -181,9 +185,13 @@ impl PlainModel {
             let logs: Vec<[i64; 2]> = (0..self.spec.rows)
                 .map(|r| [log(self.slow[r]), log(self.fast[r])])
                 .collect();
+            let mut state = [0; 3];
             for (r, logs) in logs.into_iter().enumerate() {
                 let level = levels.get(coded.len()).copied().unwrap_or(0);
-                let level = self.code_level(io, (r, j), logs, level);
+                let odd = usize::from(self.dependent) * state[0];
+                let level = self.code_level(io, (r, j), (logs, odd), level);
+                let parity = level.unsigned_abs() as usize % 2;
+                state = [state[1] ^ state[0], state[2] ^ parity, state[0]];
                 self.learn((r, j), level.clamp(-2047, 2047).into());
                 coded.push(level);
             }
@@ -263,7 +271,7 @@ impl PlainModel {
         &mut self,
         io: &mut IO,
         (r, j): (usize, usize),
-        [ls, lf]: [i64; 2],
+        ([ls, lf], odd): ([i64; 2], usize),
         level: i32,
     ) -> i32 {
         let kk = self.spec.period;
@@ -288,7 +296,7 @@ impl PlainModel {
         let wide = i64::from(exp8((ex - 8) as i32)) + ((near + 2 * u + v) << 12);
         let bl = log(wide.min((1 << 32) - 1)) - 128;
         let shift = ((bl >> 3) - 2).clamp(0, 18) as u32;
-        let bank = usize::from(shift > 0);
+        let bank = usize::from(shift > 0) + 2 * odd;
         let size_of = |l: i64| ((l + 66) >> 2).clamp(0, 27);
         let fast_class = |l: i64| ((l - 100) >> 2).clamp(0, 15);
         let first = size_of(ex - 128) * 4 + sumc;

@@ -20,6 +20,25 @@ fn run<IO: BitIo>(io: &mut IO, spec: &MatrixSpec, levels: &[i32]) -> Vec<i32> {
     coded
 }
 
+/// The same for indices of dependent quantization.
+fn run_dependent<IO: BitIo>(io: &mut IO, spec: &MatrixSpec, indices: &[i32]) -> Vec<i32> {
+    let mut model = LevelModel::new(spec);
+    model.make_dependent();
+    let mut coded = Vec::new();
+    for j in 0..spec.cols {
+        model.begin_column(j);
+        let mut state = TrellisState::default();
+        for r in 0..spec.rows {
+            let index = indices.get(j * spec.rows + r).copied().unwrap_or(0);
+            let context = model.context_on(&model.path(), r, state);
+            let index = model.code(io, &context, index);
+            state = state.after(index);
+            coded.push(index);
+        }
+    }
+    coded
+}
+
 proptest! {
     #![proptest_config(crate::seeded(256))]
 
@@ -57,11 +76,17 @@ proptest! {
         let levels: Vec<i32> = levels[..rows * spec.cols].iter().map(|l| l >> (4 * loudness)).collect();
         let (mut fast, mut plain) = (Encoder::new(), Encoder::new());
         run(&mut fast, &spec, &levels);
-        PlainModel::new(&spec).code(&mut plain, &levels);
+        PlainModel::new(&spec, false).code(&mut plain, &levels);
         let bytes = fast.finish();
         prop_assert_eq!(&bytes, &plain.finish());
-        let read = PlainModel::new(&spec).code(&mut Decoder::new(&bytes), &[]);
+        let read = PlainModel::new(&spec, false).code(&mut Decoder::new(&bytes), &[]);
         prop_assert_eq!(&read, &levels);
+        let (mut fast, mut plain) = (Encoder::new(), Encoder::new());
+        run_dependent(&mut fast, &spec, &levels);
+        PlainModel::new(&spec, true).code(&mut plain, &levels);
+        let dependent = fast.finish();
+        prop_assert_eq!(&dependent, &plain.finish());
+        prop_assert_eq!(&run_dependent(&mut Decoder::new(&dependent), &spec, &[]), &levels);
         let (mut model, mut decoder) = (LevelModel::new(&spec), Decoder::new(&bytes));
         let mut columns = vec![0; levels.len()];
         for (j, column) in columns.chunks_exact_mut(rows).enumerate() {
