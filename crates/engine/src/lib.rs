@@ -25,7 +25,7 @@ mod tape;
 mod value;
 mod weight_gradients;
 
-pub use adjust::Adjust;
+pub use adjust::{Adjust, Rewriter};
 pub use device::EngineDevice;
 pub use error::EngineError;
 pub use ints::ElementType;

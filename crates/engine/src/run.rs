@@ -43,6 +43,11 @@ pub(crate) trait Watch {
     fn wants(&self, slot: Slot) -> bool;
     /// Takes the value and gives the one that goes on.
     fn pass(&mut self, slot: Slot, value: Value) -> OpResult<Value>;
+    /// Sees the operands of a step before it runs, and may change them.
+    fn before(&mut self, step: &Step, operands: &mut [Option<Value>]) -> OpResult<()> {
+        let _ = (step, operands);
+        Ok(())
+    }
 }
 
 /// Watches nothing.
@@ -76,7 +81,10 @@ pub(crate) fn plan(
         if !runs(next, constants, &values)? {
             continue;
         }
-        let operands = operands(next, constants, &mut values);
+        let mut operands = operands(next, constants, &mut values);
+        watch
+            .before(next, &mut operands)
+            .map_err(|fault| next.label.error(fault))?;
         let results = step(next, Inputs::new(operands, device, MAX_ELEMENTS))?;
         for (slot, value) in next.outputs.iter().zip(results) {
             let Some(slot) = *slot else { continue };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayD, IxDyn};
 use tqz_engine::burn::tensor::Tensor;
 use tqz_engine::{
-    Dim, ElementType, EngineDevice, EngineError, LayerOp, Network, Real, Side, TapRequest,
+    Dim, ElementType, EngineDevice, EngineError, LayerOp, Network, Real, Rewriter, Side, TapRequest,
 };
 use tqz_onnx::model::type_proto::{Tensor as TensorType, Value as TypeValue};
 use tqz_onnx::model::{
@@ -479,6 +479,56 @@ fn adjusted_values_go_on_in_place_of_the_computed_ones() {
     assert!(close);
     let mut wrong = |_: &str, _| ArrayD::zeros(IxDyn(&[1]));
     assert!(network.run_adjusting(&[x], &["f"], &mut wrong).is_err());
+}
+
+/// Doubles the weights of one layer, notes inputs, and negates one value.
+struct Doubling {
+    network: Network,
+    layer: usize,
+    inputs: BTreeMap<usize, ArrayD<f32>>,
+}
+
+impl Rewriter for Doubling {
+    fn adjust(&mut self, _name: &str, value: ArrayD<f32>) -> ArrayD<f32> {
+        -value
+    }
+
+    fn weights(&mut self, index: usize, input: ArrayD<f32>) -> Option<ArrayD<f32>> {
+        self.inputs.insert(index, input);
+        let name = &self.network.layers()[index].weight;
+        let weights = self.network.weight(name)?;
+        (index == self.layer).then(|| weights * 2.0)
+    }
+}
+
+#[test]
+fn a_run_is_rewritten_layer_by_layer() {
+    let network = network(0);
+    let x = [noise(&[3, 2, 6, 5], 9)];
+    let mut doubling = Doubling {
+        network: network.clone(),
+        layer: 0,
+        inputs: BTreeMap::new(),
+    };
+    let outputs = network.run_rewriting(&x, &[], &mut doubling).unwrap();
+    let name = &network.layers()[0].weight;
+    let twice = network.weight(name).unwrap() * 2.0;
+    let doubled = network
+        .with_weights(&BTreeMap::from([(name.clone(), twice)]))
+        .unwrap();
+    assert_eq!(outputs, doubled.run(&x).unwrap());
+    // Inputs are those of the rewritten run.
+    let names: Vec<&str> = network.layers().iter().map(|l| l.input.as_str()).collect();
+    let seen = doubled.observe(&x, &names).unwrap().values;
+    for (index, input) in &doubling.inputs {
+        assert_eq!(*input, seen[names[*index]], "layer {index}");
+    }
+    assert!(doubling.inputs.len() > 1);
+    assert!(
+        network
+            .run_rewriting(&x, &["nothing"], &mut doubling)
+            .is_err()
+    );
 }
 
 #[test]

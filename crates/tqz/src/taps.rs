@@ -117,6 +117,27 @@ impl LayerTaps<'_> {
         }
     }
 
+    /// The patches of an ungrouped convolution, image by image.
+    fn convolution_patches(&self, output: &[usize]) -> Option<Vec<Array2<f32>>> {
+        let x = Images::new(self.input)?;
+        let extents = output.get(2..)?;
+        let window = window(self.node, &x.extents, extents)?;
+        let area = extents.iter().product();
+        let of_image = |image: usize| {
+            let budget = self.position_budget(self.layer.cols);
+            let positions = spread(area, budget, self.phase(image));
+            let plane = Plane {
+                values: x.image(image),
+                extents: &x.extents,
+            };
+            let mut patches = Array2::zeros((self.layer.cols, positions.len()));
+            let at = (&positions[..], extents);
+            unfold(plane, &window, 0..x.channels, at, &mut patches);
+            patches
+        };
+        Some((0..x.count).map(of_image).collect())
+    }
+
     /// Adds Σ_p g·gᵗ of one image; `values` is channels × positions.
     fn add_gradients(&self, values: &[f32], area: usize, image: usize, sums: &mut [PartialGroup]) {
         let rows = self.layer.rows / self.layer.groups;
@@ -176,6 +197,30 @@ impl LayerTaps<'_> {
         group.add_patches(&x);
         group.add_gradients(&g, 1.0, images);
     }
+}
+
+/// Patches (K × positions) of an ungrouped layer's input, one matrix an image (dense layers: one in all); `output` is the shape of its
+/// output, the batch aside, and `numbers` are those of the images among `expected` ones.
+pub(crate) fn patches_of(
+    (layer, node): (&WeightLayer, &Layer),
+    input: &ArrayD<f32>,
+    output: &[usize],
+    (numbers, expected): (&[usize], usize),
+) -> Vec<Array2<f32>> {
+    let taps = LayerTaps {
+        layer,
+        node,
+        input,
+        gradient: input,
+        numbers,
+        expected,
+    };
+    let along = match &node.op {
+        LayerOp::Gemm { trans_a, .. } => Along::last_unless(*trans_a),
+        LayerOp::MatMul { side } => Along::last_unless(*side == Side::Left),
+        _ => return taps.convolution_patches(output).unwrap_or_default(),
+    };
+    vec![samples(input, layer.cols, along)]
 }
 
 /// The axis along which a dense layer's vectors lie.

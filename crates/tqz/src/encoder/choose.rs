@@ -133,7 +133,7 @@ pub(crate) fn choose(
 }
 
 /// Multiply–accumulates of coding all layers once, in the order of magnitude.
-fn work(job: Job<'_>) -> f64 {
+pub(crate) fn work(job: Job<'_>) -> f64 {
     let of_layer = |layer: &WeightLayer| {
         let (rows, cols) = ((layer.rows / layer.groups.max(1)) as f64, layer.cols as f64);
         layer.weights() as f64 * (rows + cols.min(INPUT_BLOCK as f64))

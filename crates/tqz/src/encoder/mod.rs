@@ -5,6 +5,7 @@ mod alternatives;
 mod budget;
 mod choose;
 mod conditioned;
+mod drift;
 mod finish;
 mod guess;
 mod layer;
@@ -97,6 +98,11 @@ pub fn compress(
         step: Some(choice.step),
         reserve_bytes: pass.side_bytes()? / 50 + 16,
     })?;
+    let coded = if drift::is_worth_while(job) {
+        drift::compensated(job, &pass, coded, (images, &yardstick))?
+    } else {
+        coded
+    };
     let step = coded.step;
     let (sides, distance) = repair(job, &coded, (images, &yardstick))?;
     pass.set_vectors(side_vectors(job, &sides, choice.side_bits));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{Array2, ArrayD, IxDyn};
 use rayon::prelude::*;
 use tqz_engine::Network;
 use tqz_format::limits::MAX_LEVEL;
@@ -30,6 +30,7 @@ const ROUNDS: u32 = 3;
 pub(crate) struct Pass<'a> {
     job: Job<'a>,
     prepared: Vec<Alternatives>,
+    damping_factor: f64,
     /// What rows are worth and cost, where operations are limited to a part of the dense network's.
     limited: Option<(f64, Vec<Worth>)>,
     file: TqzFile,
@@ -86,9 +87,51 @@ impl<'a> Pass<'a> {
         Ok(Self {
             job,
             limited,
+            damping_factor,
             prepared,
             file,
             shortened,
+        })
+    }
+
+    /// One layer with other weights, coded at a step constant.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and coding.
+    pub(crate) fn coded_with(
+        &self,
+        index: usize,
+        weights: Array2<f32>,
+        step: f64,
+    ) -> Result<CodedLayer, TqzError> {
+        let job = self.job;
+        let layer = &job.source.layers()[index];
+        let asked = (job.config, self.damping_factor);
+        let of_network = (
+            unmeasured_sensitivity(job.statistics),
+            job.source.weight_count(),
+        );
+        let found = job.statistics.of(layer)?;
+        let prepared = Alternatives::new(layer, weights, found, asked, of_network)?;
+        prepared.code(&mut Way::Undecided, job.config.quantizer, (step, None))
+    }
+
+    /// A file of these layers, coded at `step` after `like`.
+    ///
+    /// # Errors
+    /// Values that the format cannot hold.
+    pub(crate) fn coded_of(
+        &self,
+        layers: Vec<CodedLayer>,
+        like: &Coded,
+        step: f64,
+    ) -> Result<Coded, TqzError> {
+        Ok(Coded {
+            bytes: self.bytes(&layers)?,
+            layers,
+            step,
+            decided_at: like.decided_at,
+            trials: like.trials + 1,
         })
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 use tqz_engine::{LayerOp, Network};
 
-pub(crate) use moments::match_moments;
+pub(crate) use moments::{Moments, match_moments};
 pub(crate) use tune::{TuneSpec, tune};
 
 /// A place where a channel's mean (and spread) can be set: the output of a normalisation, or of a layer with a bias and no

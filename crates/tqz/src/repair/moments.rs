@@ -51,6 +51,57 @@ fn extents(value: &ArrayD<f32>) -> (usize, usize) {
     (shape.get(1).copied().unwrap_or(1).max(1), area.max(1))
 }
 
+/// The moments that the knobs' channels have in the original on a batch.
+pub(crate) struct Moments<'a> {
+    knobs: &'a [Knob],
+    wanted: BTreeMap<String, Channels>,
+}
+
+impl<'a> Moments<'a> {
+    /// Runs the original.
+    ///
+    /// # Errors
+    /// A network that does not run on the batch.
+    pub(crate) fn of(
+        original: &Network,
+        knobs: &'a [Knob],
+        batch: &ArrayD<f32>,
+    ) -> Result<Self, TqzError> {
+        let mut wanted = BTreeMap::new();
+        let inputs = std::slice::from_ref(batch);
+        original.run_adjusting(inputs, &names_of(knobs), &mut |name, value| {
+            if value.ndim() >= 2 && value.is_standard_layout() {
+                wanted.insert(name.to_owned(), Channels::of(&value));
+            }
+            value
+        })?;
+        Ok(Self { knobs, wanted })
+    }
+
+    /// The values that [`Self::matched`] is to be given.
+    pub(crate) fn names(&self) -> Vec<&'a str> {
+        names_of(self.knobs)
+    }
+
+    /// A value of `quantized` with the wanted moments; the side values that give it those are noted.
+    pub(crate) fn matched(
+        &self,
+        quantized: &Network,
+        (name, value): (&str, ArrayD<f32>),
+        changed: &mut SideValues,
+    ) -> ArrayD<f32> {
+        let knob = self.knobs.iter().find(|k| k.output == name);
+        match (knob, self.wanted.get(name)) {
+            (Some(knob), Some(wanted)) => correct(quantized, knob, wanted, value, changed),
+            _ => value,
+        }
+    }
+}
+
+fn names_of(knobs: &[Knob]) -> Vec<&str> {
+    knobs.iter().map(|k| k.output.as_str()).collect()
+}
+
 /// Changed side values of `quantized` such that the knobs' channels have the moments they have in `original` on the batch;
 /// the order of the knobs does not matter.
 ///
@@ -61,22 +112,11 @@ pub(crate) fn match_moments(
     knobs: &[Knob],
     batch: &ArrayD<f32>,
 ) -> Result<SideValues, TqzError> {
-    let names: Vec<&str> = knobs.iter().map(|k| k.output.as_str()).collect();
-    let mut wanted: BTreeMap<String, Channels> = BTreeMap::new();
-    let inputs = std::slice::from_ref(batch);
-    original.run_adjusting(inputs, &names, &mut |name, value| {
-        if value.ndim() >= 2 && value.is_standard_layout() {
-            wanted.insert(name.to_owned(), Channels::of(&value));
-        }
-        value
-    })?;
+    let moments = Moments::of(original, knobs, batch)?;
     let mut changed = SideValues::new();
-    quantized.run_adjusting(inputs, &names, &mut |name, value| {
-        let knob = knobs.iter().find(|k| k.output == name);
-        match (knob, wanted.get(name)) {
-            (Some(knob), Some(wanted)) => correct(quantized, knob, wanted, value, &mut changed),
-            _ => value,
-        }
+    let inputs = std::slice::from_ref(batch);
+    quantized.run_adjusting(inputs, &moments.names(), &mut |name, value| {
+        moments.matched(quantized, (name, value), &mut changed)
     })?;
     Ok(changed)
 }
