@@ -85,6 +85,9 @@ impl MatrixCoder {
             ..spec
         };
         let levels = match &packing {
+            Packing::Modelled | Packing::Dependent if coded.rows == 0 || coded.cols == 0 => {
+                Vec::new()
+            }
             Packing::Modelled => self.levels(io, coded, role, given)?,
             Packing::Dependent => self.dependent_levels(io, coded, role, given)?,
             fixed => fixed_levels(io, (spec.cols, &active), fixed, given)?,
@@ -124,9 +127,6 @@ impl MatrixCoder {
         given: Option<&LevelMatrix>,
     ) -> Result<Vec<i32>, FormatError> {
         let mut levels = Vec::new();
-        if spec.rows == 0 || spec.cols == 0 {
-            return Ok(levels);
-        }
         let model = self.model(&spec, role);
         model.make_dependent();
         for j in 0..spec.cols {
@@ -156,9 +156,6 @@ impl MatrixCoder {
         given: Option<&LevelMatrix>,
     ) -> Result<Vec<i32>, FormatError> {
         let mut levels = Vec::new();
-        if spec.rows == 0 || spec.cols == 0 {
-            return Ok(levels);
-        }
         let model = self.model(&spec, role);
         for j in 0..spec.cols {
             model.begin_column(j);

@@ -7,7 +7,7 @@ mod fit;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use ndarray::{Array2, ArrayD, Axis, IxDyn};
+use ndarray::{Array2, ArrayD, Axis};
 use rayon::prelude::*;
 use tqz_engine::{Network, Rewriter};
 
@@ -15,7 +15,7 @@ use crate::config::Effort;
 use crate::encoder::budget::spread;
 use crate::encoder::choose::work;
 use crate::encoder::finish::matched_sides;
-use crate::encoder::pass::{Coded, Pass, quantized_network};
+use crate::encoder::pass::{Coded, Pass, decoded, quantized_network};
 use crate::encoder::{CodedLayer, Job};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
@@ -56,7 +56,7 @@ pub(crate) fn compensated(
     (images, yardstick): (&Images, &Yardstick<'_>),
 ) -> Result<Coded, TqzError> {
     let original = job.source.network();
-    let Some(numbers) = numbers(job, images)? else {
+    let Some((numbers, shapes)) = numbers(job, images)? else {
         return Ok(coded);
     };
     let batch = images.batch(&numbers)?;
@@ -64,22 +64,25 @@ pub(crate) fn compensated(
         job,
         pass,
         moments: Moments::of(original, job.source.knobs(), &batch)?,
-        shapes: output_shapes(original, images, numbers[0])?,
+        shapes,
+        start: quantized_network(job, &coded.layers)?,
         batch,
     };
-    let distance = |coded: &Coded| -> Result<f64, TqzError> {
-        let network = quantized_network(job, &coded.layers)?;
-        Ok(matched_sides(job, &network, (images, yardstick))?.1)
+    let distance = |network: &Network| -> Result<f64, TqzError> {
+        Ok(matched_sides(job, network, (images, yardstick))?.1)
     };
     let Some(found) = run.at_size(&coded)? else {
         return Ok(coded);
     };
-    let better = distance(&found)? < distance(&coded)?;
+    let better = distance(&quantized_network(job, &found.layers)?)? < distance(&run.start)?;
     Ok(if better { found } else { coded })
 }
 
-/// The images that are run; none where the network does not take so many at once.
-fn numbers(job: Job<'_>, images: &Images) -> Result<Option<Vec<usize>>, TqzError> {
+/// Shapes by the name of a value.
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// The images that are run, and the shapes of the layers' outputs for one; none where the network does not take so many at once.
+fn numbers(job: Job<'_>, images: &Images) -> Result<Option<(Vec<usize>, Shapes)>, TqzError> {
     let network = job.source.network();
     let learnt = images.learnt();
     let (None, Some(&first)) = (network.fixed_batch(), learnt.first()) else {
@@ -91,15 +94,12 @@ fn numbers(job: Job<'_>, images: &Images) -> Result<Option<Vec<usize>>, TqzError
     let most = (LARGEST_BYTES / (4 * largest.max(1))).min(job.budget.calibrated_images);
     let chosen = spread(learnt, most);
     let same = images.batches(&chosen, chosen.len()).into_iter().next();
-    Ok(same.filter(|numbers| numbers.len() >= CHUNK))
+    let enough = same.filter(|numbers| numbers.len() >= CHUNK);
+    Ok(enough.map(|numbers| (numbers, shapes)))
 }
 
 /// Shapes of the layers' outputs for one image.
-fn output_shapes(
-    network: &Network,
-    images: &Images,
-    number: usize,
-) -> Result<BTreeMap<String, Vec<usize>>, TqzError> {
+fn output_shapes(network: &Network, images: &Images, number: usize) -> Result<Shapes, TqzError> {
     let names: Vec<&str> = network.layers().iter().map(|l| l.output.as_str()).collect();
     let seen = network.observe(&[images.batch(&[number])?], &names)?;
     let shape = |(name, value): (String, ArrayD<f32>)| (name, value.shape().to_vec());
@@ -112,7 +112,9 @@ struct Run<'a> {
     pass: &'a Pass<'a>,
     moments: Moments<'a>,
     /// Of the layers' outputs, by name, for one image.
-    shapes: BTreeMap<String, Vec<usize>>,
+    shapes: Shapes,
+    /// The network as it was coded before.
+    start: Network,
     batch: ArrayD<f32>,
 }
 
@@ -151,7 +153,7 @@ impl Run<'_> {
     fn at(&self, coded: &Coded, step: f64) -> Result<Coded, TqzError> {
         let (source, progress) = (self.job.source, self.job.progress);
         let original = source.network();
-        let network = quantized_network(self.job, &coded.layers)?;
+        let network = &self.start;
         let uses = |(i, layer): (usize, &WeightLayer)| {
             let uses: Vec<_> = layer.uses.iter().map(move |&used| (used, i)).collect();
             uses
@@ -159,7 +161,7 @@ impl Run<'_> {
         let (sender, receiver) = sync_channel(0);
         let mut follower = Follower {
             run: self,
-            network: &network,
+            network,
             used: source.layers().iter().enumerate().flat_map(uses).collect(),
             given: receiver,
             step,
@@ -271,10 +273,8 @@ impl Follower<'_> {
             weights = fitted;
         }
         let coded = self.run.pass.coded_with(number, weights, self.step)?;
-        let values = coded.record.reconstruct()?;
-        let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), values);
-        let array = array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))?;
-        Ok((coded, array))
+        let values = decoded(layer, &coded)?;
+        Ok((coded, values))
     }
 
     /// The weights fitted to the inputs of a layer.

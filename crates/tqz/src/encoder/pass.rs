@@ -17,6 +17,7 @@ use crate::encoder::layer::CodedLayer;
 use crate::encoder::speed::{Limit, Worth, limits as limits_of, part_of_dense};
 use crate::error::TqzError;
 use crate::export::macs_of_layers;
+use crate::layout::WeightLayer;
 use crate::notes::drop_dear_notes;
 
 /// Octaves of the step constant after which it is decided again how each layer is coded.
@@ -30,7 +31,8 @@ const ROUNDS: u32 = 3;
 pub(crate) struct Pass<'a> {
     job: Job<'a>,
     prepared: Vec<Alternatives>,
-    damping_factor: f64,
+    /// Factor of the standard damping; the sensitivity to assume where nothing was measured.
+    how: (f64, f64),
     /// What rows are worth and cost, where operations are limited to a part of the dense network's.
     limited: Option<(f64, Vec<Worth>)>,
     file: TqzFile,
@@ -61,17 +63,11 @@ impl<'a> Pass<'a> {
         let layers = job.source.layers();
         job.progress
             .begin("factoring statistics", layers.len() as u64);
-        let of_network = (
-            unmeasured_sensitivity(job.statistics),
-            job.source.weight_count(),
-        );
+        let how = (damping_factor, unmeasured_sensitivity(job.statistics));
         let prepared = layers
             .par_iter()
             .map(|layer| {
-                let found = job.statistics.of(layer)?;
-                let weights = job.source.matrix(layer)?;
-                let asked = (job.config, damping_factor);
-                let prepared = Alternatives::new(layer, weights, found, asked, of_network);
+                let prepared = prepare(job, layer, job.source.matrix(layer)?, how);
                 job.progress.advance(1);
                 prepared
             })
@@ -87,7 +83,7 @@ impl<'a> Pass<'a> {
         Ok(Self {
             job,
             limited,
-            damping_factor,
+            how,
             prepared,
             file,
             shortened,
@@ -105,14 +101,7 @@ impl<'a> Pass<'a> {
         step: f64,
     ) -> Result<CodedLayer, TqzError> {
         let job = self.job;
-        let layer = &job.source.layers()[index];
-        let asked = (job.config, self.damping_factor);
-        let of_network = (
-            unmeasured_sensitivity(job.statistics),
-            job.source.weight_count(),
-        );
-        let found = job.statistics.of(layer)?;
-        let prepared = Alternatives::new(layer, weights, found, asked, of_network)?;
+        let prepared = prepare(job, &job.source.layers()[index], weights, self.how)?;
         prepared.code(&mut Way::Undecided, job.config.quantizer, (step, None))
     }
 
@@ -342,6 +331,18 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// A layer with these weights, ready to be coded: with the damping's factor and the sensitivity to assume where nothing was measured.
+fn prepare(
+    job: Job<'_>,
+    layer: &WeightLayer,
+    weights: Array2<f32>,
+    (damping_factor, unmeasured): (f64, f64),
+) -> Result<Alternatives, TqzError> {
+    let asked = (job.config, damping_factor);
+    let of_network = (unmeasured, job.source.weight_count());
+    Alternatives::new(layer, weights, job.statistics.of(layer)?, asked, of_network)
+}
+
 /// What the rows of each layer are worth and cost.
 fn worths(job: Job<'_>, prepared: &[Alternatives]) -> Result<Vec<Worth>, TqzError> {
     let macs = macs_of_layers(job.source.network(), job.source.layers())?;
@@ -360,6 +361,15 @@ fn is_cut(record: &LayerRecord) -> bool {
     })
 }
 
+/// A layer's weights as a decoder sees them.
+///
+/// # Errors
+/// A record that cannot be decoded.
+pub(crate) fn decoded(layer: &WeightLayer, coded: &CodedLayer) -> Result<ArrayD<f32>, TqzError> {
+    let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), coded.record.reconstruct()?);
+    array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))
+}
+
 /// The network with the decoded weights of coded layers.
 ///
 /// # Errors
@@ -370,12 +380,7 @@ pub(crate) fn quantized_network(job: Job<'_>, layers: &[CodedLayer]) -> Result<N
         .layers()
         .par_iter()
         .zip(layers)
-        .map(|(layer, coded)| {
-            let values = coded.record.reconstruct()?;
-            let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), values);
-            let array = array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))?;
-            Ok((layer.name.clone(), array))
-        })
+        .map(|(layer, coded)| Ok((layer.name.clone(), decoded(layer, coded)?)))
         .collect::<Result<_, TqzError>>()?;
     Ok(job.source.network().with_weights(&weights)?)
 }

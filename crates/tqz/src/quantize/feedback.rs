@@ -77,6 +77,8 @@ pub(super) struct Entry {
     /// What earlier columns pushed into it.
     pub(super) pushed: f32,
     pub(super) step: f64,
+    /// Distortion of one unit of squared error.
+    pub(super) sensitivity: f64,
     /// Squared error of one step in units of c².
     pub(super) weight: f64,
 }
@@ -227,9 +229,7 @@ impl<'a> Pass<'a> {
         let mut state = TrellisState::default();
         let path = self.best_path(j);
         for r in 0..carried.len() {
-            let Entry {
-                w, step, weight, ..
-            } = self.entry(r, j);
+            let entry = self.entry(r, j);
             let level = match (&path, self.places[r]) {
                 (Some(levels), Some(place)) => {
                     let index = state.index(levels[r]).unwrap_or(0);
@@ -241,10 +241,10 @@ impl<'a> Pass<'a> {
                 (Some(_), None) => 0,
                 (None, _) => {
                     let due = f64::from(self.pushed[(j, r)] + carried[r]);
-                    self.choose(r, (w - due) / step, weight)
+                    self.choose(r, (entry.w - due) / entry.step, entry.weight)
                 }
             };
-            self.settle((r, j), level, carried);
+            self.settle((r, j), &entry, level, carried);
         }
     }
 
@@ -287,22 +287,21 @@ impl<'a> Pass<'a> {
             w: f64::from(self.w[(j, r)]),
             pushed: self.pushed[(j, r)],
             step,
+            sensitivity,
             weight: sensitivity * step * step / (self.problem.c * self.problem.c),
         }
     }
 
     /// Takes in the level of (row, column): what it errs by, and what that pushes into the rows below.
-    fn settle(&mut self, (r, j): (usize, usize), level: i32, carried: &mut [f32]) {
+    fn settle(&mut self, (r, j): (usize, usize), entry: &Entry, level: i32, carried: &mut [f32]) {
         let problem = self.problem;
         let group_rows = problem.group_rows();
         let group = r / group_rows;
-        let step = step(self.row_exponent[r] + self.col_exponent[j]);
-        let error = (f64::from(level) * step - f64::from(self.w[(j, r)])) as f32;
+        let error = (f64::from(level) * entry.step - entry.w) as f32;
         let z = error + carried[r];
         self.z[(j, r)] = z;
         let total = f64::from(z) + f64::from(self.pushed[(j, r)]);
-        let sensitivity = problem.row_sensitivity[r] * problem.col_sensitivity[group][j];
-        self.distortion += sensitivity * total * total;
+        self.distortion += entry.sensitivity * total * total;
         self.levels.push(level);
         if let Some(output) = problem.output.get(group) {
             let first = group * group_rows;

@@ -14,8 +14,8 @@ const STATES: usize = TrellisState::COUNT;
 /// Part of λ that counts here: at equal steps two quantizers in turn err less, and a bit buys less.
 const LAMBDA_PART: f64 = 0.7;
 
-/// Paths that cost so much more than the cheapest one end: within three levels that one is in any state, for less. In units of c²; the
-/// file is the same without, at twice the time.
+/// Paths that cost so much more than the cheapest one end: within three levels that one is in any state, for less. In units of c²; without
+/// it the loss at equal size is the same within .002 bit a weight (ResNet-18 and -20, DnCNN), in twice the time.
 const HOPELESS: f64 = 1.0;
 
 /// How a path came into a state.
