@@ -558,24 +558,33 @@ fn a_sweep_that_was_cut_off_goes_on_where_it_stopped() {
     let here = folder.path();
     let path = |name: &str| assets(name).display().to_string().replace('\\', "/");
     let spec = format!(
-        "title = \"small\"\nbits = [4.0, 2.0]\npresets = [\"fast\", \"paper\"]\ntransforms = [\"elt\"]\nlayer_images = 8\n\
-         gains = true\n[[network]]\nname = \"demo\"\nmodel = \"{}\"\ncalib = {{ card = \"{}\", images = 64 }}\n\
+        "title = \"small\"\nbits = [4.0, 2.0]\npresets = [\"fast\", \"paper\"]\ntransforms = [\"elt\"]\nmacs = [1.0, 0.9]\n\
+         layer_images = 8\ngains = true\n[[network]]\nname = \"demo\"\nmodel = \"{}\"\ncalib = {{ card = \"{}\", images = 64 }}\n\
          test = {{ card = \"{}\", images = 50 }}\n",
         path("demo.onnx"),
         path("demo-calib.toml"),
         path("demo-test.toml")
     );
-    std::fs::write(here.join("sweep.toml"), spec).expect("written");
+    std::fs::write(here.join("sweep.toml"), &spec).expect("written");
     let sweep = || json(&tqz(here, &["sweep", "sweep.toml", "-o", "out", "--json"]));
-    assert_eq!(sweep()["points"].as_array().map(Vec::len), Some(4));
+    let made = sweep();
+    let made = made["points"].as_array().expect("points");
+    // The paper's quantizer knows no limit of multiply–accumulates.
+    assert_eq!(made.len(), 6);
+    let limited = made.iter().filter(|point| point["macs_limit"] == 0.9);
+    let macs: Vec<f64> = limited.filter_map(|p| p["macs_percent"].as_f64()).collect();
+    assert!(
+        macs.len() == 2 && macs.iter().all(|&percent| percent <= 90.0),
+        "{macs:?}"
+    );
     let [raw, layers, gains] =
         ["raw.csv", "layers.csv", "gains.csv"].map(|n| here.join("out").join(n));
     let [points, measured, gained] = [rows(&raw), rows(&layers), rows(&gains)];
-    assert_eq!(points.len(), 5);
-    assert_eq!((measured.len() - 1) % 4, 0, "every point has all layers");
+    assert_eq!(points.len(), 7);
+    assert_eq!((measured.len() - 1) % 6, 0, "every point has all layers");
     assert!(gained.len() > 8);
     let page = std::fs::read_to_string(here.join("out/index.html")).expect("a page");
-    assert_eq!(page.matches("<svg").count(), 4);
+    assert_eq!(page.matches("<svg").count(), 5);
 
     // The last point is lost while its layers are there already.
     let text = std::fs::read_to_string(&raw).expect("a table");
@@ -586,4 +595,15 @@ fn a_sweep_that_was_cut_off_goes_on_where_it_stopped() {
         [rows(&raw), rows(&layers), rows(&gains)],
         [points, measured, gained]
     );
+
+    // Points on other images do not go into the same table.
+    std::fs::write(
+        here.join("sweep.toml"),
+        spec.replace("images = 50", "images = 40"),
+    )
+    .expect("written");
+    let refused = tqz(here, &["sweep", "sweep.toml", "-o", "out"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("network demo"), "{told}");
 }

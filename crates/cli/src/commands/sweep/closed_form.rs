@@ -178,6 +178,7 @@ mod tests {
             transform: "auto".to_owned(),
             axis: "column".to_owned(),
             step_by: "output".to_owned(),
+            macs_limit: None,
             asked_bpw: 2.0,
             layer: layer.map(str::to_owned),
             op: None,

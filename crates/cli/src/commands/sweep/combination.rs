@@ -14,34 +14,41 @@ pub(super) struct Combination {
     transform: TransformName,
     axis: AxisName,
     step_by: StepByName,
+    /// Limit of multiply–accumulates; absent: none.
+    pub(super) macs: Option<f64>,
     pub(super) bits: f64,
 }
 
 impl Combination {
     /// Every combination that exists, in the order of the specification.
     pub(super) fn all(spec: &Spec, bits: &[f64]) -> Vec<Self> {
-        let mut all = Vec::new();
+        let mut codings = Vec::new();
         for &preset in &spec.presets {
             for &step_by in &spec.step_by {
                 for &axis in &spec.axes {
-                    for &transform in &spec.transforms {
-                        let made = bits.iter().map(|&bits| Self {
-                            preset,
-                            transform,
-                            axis,
-                            step_by,
-                            bits,
-                        });
-                        all.extend(made.filter(|c| c.exists()));
-                    }
+                    codings.extend(spec.transforms.iter().map(|&transform| Self {
+                        preset,
+                        transform,
+                        axis,
+                        step_by,
+                        macs: None,
+                        bits: 1.0,
+                    }));
                 }
             }
         }
-        all
+        let limits = spec.macs.iter().map(|&part| (part < 1.0).then_some(part));
+        let limits: Vec<Option<f64>> = limits.collect();
+        let limited = codings
+            .into_iter()
+            .flat_map(|coding| limits.iter().map(move |&macs| Self { macs, ..coding }));
+        let rated =
+            limited.flat_map(|coding| bits.iter().map(move |&bits| Self { bits, ..coding }));
+        rated.filter(|coding| coding.exists()).collect()
     }
 
     /// Whether it is one of its own: no transform has no axis, cosines are for kernels, both sides and other choices of steps
-    /// for the paper's quantizer alone.
+    /// for the paper's quantizer alone, limits of multiply–accumulates for column transforms of the others.
     fn exists(self) -> bool {
         let column = matches!(self.axis, AxisName::Column);
         let kernel = matches!(self.axis, AxisName::Kernel);
@@ -52,7 +59,10 @@ impl Combination {
             _ => true,
         };
         let both = matches!(self.axis, AxisName::Both);
-        suits && (matches!(self.preset, Preset::Paper) || (!both && output))
+        let paper = matches!(self.preset, Preset::Paper);
+        let identity = matches!(self.transform, TransformName::Identity);
+        let limitable = column && !identity && !paper;
+        suits && (paper || (!both && output)) && (self.macs.is_none() || limitable)
     }
 
     /// What the encoder is asked for.
@@ -64,6 +74,7 @@ impl Combination {
                 step_by: self.step_by.into(),
                 ..PaperSpec::default()
             }),
+            macs: self.macs,
             effort: self.preset.into(),
             seed,
             ..EncoderConfig::new(RateTarget::BitsPerWeight(self.bits))
@@ -83,7 +94,8 @@ impl Combination {
     /// What a row of the table says of it.
     pub(super) fn key(self, network: &str) -> Key {
         let names = self.names();
-        key(network, names.each_ref().map(String::as_str), self.bits)
+        let names = names.each_ref().map(String::as_str);
+        key(network, names, (self.macs, self.bits))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod closed_form;
 mod combination;
+mod frontier;
 mod gains;
 mod page;
 mod plot;
@@ -118,6 +119,8 @@ fn sweep_network(
         "none of the sweep's combinations exists: identity goes with the column axis, cosines with kernel"
     );
     missing.retain(|c| !tables.points.has(&c.key(&network.name)));
+    let setting = network.setting(base, common.seed)?;
+    check_setting(&tables.points.rows, network, &setting)?;
     let mut there = tables.gains.rows.iter();
     let gains = spec.gains && !there.any(|row| row.network == network.name);
     if missing.is_empty() && !gains {
@@ -126,13 +129,12 @@ fn sweep_network(
     let bars = Bars::new(console);
     let subject = Subject::new(network, base, common)?;
     if gains {
-        for row in subject.gains(&bars)? {
-            tables.gains.push(row)?;
-        }
+        tables.gains.extend(subject.gains(&bars)?)?;
     }
     let layer_images = network.layer_images.unwrap_or(spec.layer_images);
     for combination in missing {
-        let (row, layers) = subject.point(combination, layer_images, &bars)?;
+        let (mut row, layers) = subject.point(combination, layer_images, &bars)?;
+        row.setting = Some(setting.clone());
         console.note(
             0,
             &format!(
@@ -148,6 +150,18 @@ fn sweep_network(
             .try_for_each(|layer| tables.layers.push(layer))?;
         tables.points.push(row)?;
     }
+    Ok(())
+}
+
+/// Refuses to mix points of another network or other images with those that are there.
+fn check_setting(rows: &[Row], network: &NetworkSpec, setting: &str) -> anyhow::Result<()> {
+    let mut there = rows.iter().filter(|row| row.network == network.name);
+    let other = |row: &Row| row.setting.as_deref().is_some_and(|of| of != setting);
+    anyhow::ensure!(
+        !there.any(other),
+        "the table holds points of another file of that name, other cards, images or another seed than this sweep's; name another folder, or take \
+         those rows out"
+    );
     Ok(())
 }
 

@@ -6,19 +6,19 @@ use plotters::prelude::SeriesLabelPosition;
 use crate::commands::sweep::gains::GainRow;
 use crate::commands::sweep::plot::{Plot, Series};
 use crate::commands::sweep::rows::{LayerRow, Row};
-use crate::commands::sweep::{Tables, closed_form, gains};
+use crate::commands::sweep::{Tables, closed_form, frontier, gains};
 use crate::output::{optional, thousands};
 use crate::page::page;
 
 /// What a plot shows on its vertical axis.
-struct Quantity {
-    name: &'static str,
-    of: fn(&Row) -> Option<f64>,
-    reference: fn(&Row) -> Option<f64>,
+pub(super) struct Quantity {
+    pub(super) name: &'static str,
+    pub(super) of: fn(&Row) -> Option<f64>,
+    pub(super) reference: fn(&Row) -> Option<f64>,
 }
 
 /// Accuracy, whichever the task has.
-const ACCURACY: Quantity = Quantity {
+pub(super) const ACCURACY: Quantity = Quantity {
     name: "top-1 % or PSNR dB",
     of: |row| row.top1_percent.or(row.psnr_db),
     reference: |row| row.reference_top1_percent.or(row.reference_psnr_db),
@@ -26,9 +26,14 @@ const ACCURACY: Quantity = Quantity {
 /// Distance from the original, as a power of ten.
 const DISTORTION: Quantity = Quantity {
     name: "log10 of KL (nats) or MSE",
-    of: |row| Some(row.kl_nats.unwrap_or(row.mse).max(1e-12).log10()),
+    of: |row| Some(distance(row).max(1e-12).log10()),
     reference: |_| None,
 };
+
+/// Distance from the original; nats where the task has classes, squared error elsewhere.
+pub(super) fn distance(row: &Row) -> f64 {
+    row.kl_nats.unwrap_or(row.mse)
+}
 
 /// The page.
 pub(crate) fn sweep_page(title: &str, tables: &Tables) -> anyhow::Result<String> {
@@ -73,10 +78,11 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
     Ok(html! {
         h2 { (name) }
         @for plot in plots { figure { (PreEscaped(plot)) } }
+        @if let Some(plot) = frontier::plot(rows)? { figure { (PreEscaped(plot)) } }
         table {
             tr {
                 th { "coded with" } th { "bytes" } th { "bits/weight" } th { "top-1 %" } th { "PSNR dB" }
-                th { "agreement %" } th { "KL nats" } th { "MSE" } th { "seconds" }
+                th { "agreement %" } th { "KL nats" } th { "MSE" } th { "MACs %" } th { "frontier" } th { "seconds" }
             }
             @for row in rows {
                 tr {
@@ -88,6 +94,8 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
                     td { (optional(row.agreement_percent, 2)) }
                     td { (optional(row.kl_nats, 4)) }
                     td { (format!("{:.3e}", row.mse)) }
+                    td { (optional(row.macs_percent, 1)) }
+                    td { @if frontier::has(rows, row) { "●" } }
                     td { (format!("{:.0}", row.seconds)) }
                 }
             }

@@ -19,10 +19,16 @@ pub(crate) struct Row {
     pub(crate) transform: String,
     pub(crate) axis: String,
     pub(crate) step_by: String,
+    /// Multiply–accumulates at most, as a part of the dense network's; absent: no limit.
+    #[serde(default)]
+    pub(crate) macs_limit: Option<f64>,
     pub(crate) asked_bpw: f64,
     pub(crate) file_bytes: u64,
     pub(crate) rate_bpw: f64,
     pub(crate) basis_percent: f64,
+    /// Multiply–accumulates in the transform domain, of the dense network's.
+    #[serde(default)]
+    pub(crate) macs_percent: Option<f64>,
     pub(crate) images: usize,
     pub(crate) top1_percent: Option<f64>,
     pub(crate) top5_percent: Option<f64>,
@@ -36,13 +42,16 @@ pub(crate) struct Row {
     pub(crate) damping_factor: f64,
     pub(crate) predicted_distortion: f64,
     pub(crate) measured_distortion: Option<f64>,
+    /// Checksum of the network and of what says which images are taken; absent in tables that did not keep it.
+    #[serde(default)]
+    pub(crate) setting: Option<String>,
     pub(crate) seconds: f64,
 }
 
 impl Row {
     /// Line in a plot.
     pub(crate) fn series(&self) -> String {
-        series(self.names())
+        series(self.names(), self.macs_limit)
     }
 
     fn names(&self) -> [&str; 4] {
@@ -51,13 +60,16 @@ impl Row {
 }
 
 /// How what a file was coded with is called.
-fn series([preset, transform, axis, step_by]: [&str; 4]) -> String {
+fn series([preset, transform, axis, step_by]: [&str; 4], macs_limit: Option<f64>) -> String {
     let mut name = format!("{transform} {preset}");
     if axis != "column" {
         name.push_str(&format!(" {axis}"));
     }
     if step_by != "output" {
         name.push_str(&format!(", steps by {step_by}"));
+    }
+    if let Some(part) = macs_limit {
+        name.push_str(&format!(", MACs ≤ {:.0} %", 100.0 * part));
     }
     name
 }
@@ -70,6 +82,8 @@ pub(crate) struct LayerRow {
     pub(crate) transform: String,
     pub(crate) axis: String,
     pub(crate) step_by: String,
+    #[serde(default)]
+    pub(crate) macs_limit: Option<f64>,
     pub(crate) asked_bpw: f64,
     /// Absent: all layers together.
     pub(crate) layer: Option<String>,
@@ -82,7 +96,7 @@ pub(crate) struct LayerRow {
 impl LayerRow {
     /// Line in a plot.
     pub(crate) fn series(&self) -> String {
-        series(self.names())
+        series(self.names(), self.macs_limit)
     }
 
     fn names(&self) -> [&str; 4] {
@@ -102,6 +116,7 @@ impl LayerRow {
             transform: of.transform.clone(),
             axis: of.axis.clone(),
             step_by: of.step_by.clone(),
+            macs_limit: of.macs_limit,
             asked_bpw: of.asked_bpw,
             layer: layer.map(|l| l.name.clone()),
             op: layer.map(|l| l.op.clone()),
@@ -112,15 +127,20 @@ impl LayerRow {
     }
 }
 
-/// What tells points apart: network, preset, transform, axis, choice of steps, rate.
-pub(crate) type Key = [String; 6];
+/// What tells points apart: network, preset, transform, axis, choice of steps, limit of multiply–accumulates, rate.
+pub(crate) type Key = [String; 7];
 
-/// The key of a point of a network, from how it is coded and its rate.
-pub(crate) fn key(network: &str, names: [&str; 4], asked_bpw: f64) -> Key {
+/// The key of a point of a network, from how it is coded, its limit of multiply–accumulates and its rate.
+pub(crate) fn key(
+    network: &str,
+    names: [&str; 4],
+    (macs_limit, asked_bpw): (Option<f64>, f64),
+) -> Key {
     let [preset, transform, axis, step_by] = names.map(str::to_owned);
     let network = network.to_owned();
+    let macs = macs_limit.map_or(String::new(), |part| part.to_string());
     let bits = asked_bpw.to_string();
-    [network, preset, transform, axis, step_by, bits]
+    [network, preset, transform, axis, step_by, macs, bits]
 }
 
 /// A row that belongs to a point.
@@ -131,13 +151,15 @@ pub(crate) trait Keyed {
 
 impl Keyed for Row {
     fn key(&self) -> Key {
-        key(&self.network, self.names(), self.asked_bpw)
+        let numbers = (self.macs_limit, self.asked_bpw);
+        key(&self.network, self.names(), numbers)
     }
 }
 
 impl Keyed for LayerRow {
     fn key(&self) -> Key {
-        key(&self.network, self.names(), self.asked_bpw)
+        let numbers = (self.macs_limit, self.asked_bpw);
+        key(&self.network, self.names(), numbers)
     }
 }
 
@@ -161,10 +183,41 @@ impl<T: Serialize + DeserializeOwned> Rows<T> {
                 );
             }
         }
-        Ok(Self {
+        let opened = Self {
             path: path.to_owned(),
             rows,
-        })
+        };
+        opened.renew()?;
+        Ok(opened)
+    }
+
+    /// Writes a table of fewer columns, of an earlier version, again with all.
+    fn renew(&self) -> anyhow::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let first = |text: &[u8]| text.split(|&byte| byte == b'\n').next().map(<[u8]>::to_vec);
+        let there = std::fs::read(&self.path)?;
+        if first(&there) == first(&self.text()?) {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    fn text(&self) -> anyhow::Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        self.rows.iter().try_for_each(|row| writer.serialize(row))?;
+        Ok(writer.into_inner()?)
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        write_file(&self.path, &self.text()?, true)
+    }
+
+    /// Adds rows that belong together: all of them or, if that fails, none are in the file.
+    pub(crate) fn extend(&mut self, rows: Vec<T>) -> anyhow::Result<()> {
+        self.rows.extend(rows);
+        self.write()
     }
 
     /// Adds a row, to the file first.
@@ -184,7 +237,7 @@ impl<T: Serialize + DeserializeOwned> Rows<T> {
     }
 }
 
-impl<T: Keyed + Serialize> Rows<T> {
+impl<T: Keyed + Serialize + DeserializeOwned> Rows<T> {
     /// Whether a point is there already.
     pub(crate) fn has(&self, key: &Key) -> bool {
         self.rows.iter().any(|row| row.key() == *key)
@@ -197,8 +250,62 @@ impl<T: Keyed + Serialize> Rows<T> {
         if self.rows.len() == before {
             return Ok(());
         }
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        self.rows.iter().try_for_each(|row| writer.serialize(row))?;
-        write_file(&self.path, &writer.into_inner()?, true)
+        self.write()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A row to change.
+    pub(crate) fn row() -> Row {
+        Row {
+            network: "n".to_owned(),
+            preset: "fast".to_owned(),
+            transform: "auto".to_owned(),
+            axis: "column".to_owned(),
+            step_by: "output".to_owned(),
+            macs_limit: None,
+            asked_bpw: 2.0,
+            file_bytes: 100,
+            rate_bpw: 2.0,
+            basis_percent: 0.0,
+            macs_percent: None,
+            images: 1,
+            top1_percent: None,
+            top5_percent: None,
+            psnr_db: None,
+            reference_top1_percent: None,
+            reference_psnr_db: None,
+            agreement_percent: None,
+            kl_nats: None,
+            mse: 0.1,
+            step: 1.0,
+            damping_factor: 1.0,
+            predicted_distortion: 0.1,
+            measured_distortion: None,
+            setting: None,
+            seconds: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_table_of_fewer_columns_is_read_and_gets_the_others() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("raw.csv");
+        let mut rows = Rows::open(&path).expect("opens");
+        rows.push(row()).expect("written");
+        let text = std::fs::read_to_string(&path).expect("there");
+        // As an earlier version wrote it: without the limit, which is the sixth column.
+        let older = text.lines().map(|line| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            cells.remove(5);
+            cells.join(",") + "\n"
+        });
+        std::fs::write(&path, older.collect::<String>()).expect("written");
+        let opened: Rows<Row> = Rows::open(&path).expect("opens");
+        assert_eq!(opened.rows, [row()]);
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), text);
     }
 }

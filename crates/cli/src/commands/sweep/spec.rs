@@ -28,6 +28,9 @@ pub(crate) struct Spec {
     /// How the paper's quantizer chooses steps; by the output's error where absent.
     #[serde(default = "output")]
     pub(crate) step_by: Vec<StepByName>,
+    /// Multiply–accumulates at most, as parts of the dense network's; 1: no limit, as where absent.
+    #[serde(default = "unlimited")]
+    pub(crate) macs: Vec<f64>,
     /// Test images on which every layer is also measured alone (layers.csv); 0 where absent: not done.
     #[serde(default)]
     pub(crate) layer_images: usize,
@@ -82,6 +85,10 @@ fn output() -> Vec<StepByName> {
     vec![StepByName::Output]
 }
 
+fn unlimited() -> Vec<f64> {
+    vec![1.0]
+}
+
 impl Spec {
     /// Reads and checks a sweep's file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
@@ -94,6 +101,9 @@ impl Spec {
                 bail!("{}: bits = {bits}; legal are 0.01 to 32", path.display());
             }
         }
+        if let Some(part) = spec.macs.iter().find(|p| !(0.01..=1.0).contains(*p)) {
+            bail!("{}: macs = {part}; legal are 0.01 to 1", path.display());
+        }
         let mut names: Vec<&str> = spec.networks.iter().map(|n| n.name.as_str()).collect();
         names.sort_unstable();
         if names.windows(2).any(|w| w[0] == w[1]) {
@@ -101,6 +111,30 @@ impl Spec {
         }
         Ok(spec)
     }
+}
+
+impl NetworkSpec {
+    /// Checksum of the network and of what says which images are taken: rows of one network in a table must share it.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn setting(&self, base: &Path, seed: u64) -> anyhow::Result<String> {
+        let mut of = crc32fast::Hasher::new();
+        of.update(&read(&base.join(&self.model))?);
+        for set in [&self.calib, &self.test] {
+            of.update(&read(&base.join(&set.card))?);
+            let source = set.source.as_ref().map(|path| base.join(path));
+            let known = source.and_then(|path| std::fs::metadata(path).ok());
+            let bytes = known.filter(std::fs::Metadata::is_file).map(|m| m.len());
+            of.update(format!("{:?} {:?}", set.images, bytes).as_bytes());
+        }
+        of.update(&seed.to_le_bytes());
+        Ok(format!("{:08x}", of.finalize()))
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 impl Set {

@@ -33,11 +33,18 @@ pub(super) struct Subject<'a> {
     /// From those that are not kept back to judge by.
     spared: OnceCell<Statistics>,
     /// The paper's curves that were needed last, with what they are of: all rates share them.
-    curves: RefCell<Option<(EncoderConfig, PaperCurves)>>,
+    curves: RefCell<Option<Kept>>,
     test: DataSet,
     test_images: OnceCell<Images>,
     /// The original's outputs on the first batches of test images.
     references: RefCell<Vec<ArrayD<f32>>>,
+}
+
+/// The paper's curves, the setting that they are of, and the seconds that they took.
+struct Kept {
+    setting: EncoderConfig,
+    curves: PaperCurves,
+    seconds: f64,
 }
 
 /// Outputs of the original that are kept in memory.
@@ -79,7 +86,9 @@ impl<'a> Subject<'a> {
         let small = Network::from_model(&decoded.to_model()?, &device)?;
         let reference = |number: usize, input: &ArrayD<f32>| self.reference(number, input);
         let scores = score_against(&small, reference, &self.test, bars)?;
-        let row = row(self.spec, combination, (&report, &scores), seconds);
+        let costs = decoded.costs(None)?;
+        let mut row = row(self.spec, combination, (&report, &scores), seconds);
+        row.macs_percent = Some(100.0 * costs.macs() as f64 / costs.macs_dense().max(1) as f64);
         let layers = if layer_images > 0 {
             self.layers(&row, (&report, &small), layer_images, bars)?
         } else {
@@ -113,11 +122,11 @@ impl<'a> Subject<'a> {
     ) -> anyhow::Result<(Vec<u8>, Report, f64)> {
         if config.effort == Effort::Fast {
             let statistics = self.whole(bars)?;
+            if config.paper.is_some() {
+                return self.by_curves(statistics, config, bars);
+            }
             let start = Instant::now();
-            let (bytes, report) = match config.paper {
-                Some(_) => self.by_curves(statistics, config, bars)?,
-                None => tqz::compress(&self.source, statistics, None, config, bars)?,
-            };
+            let (bytes, report) = tqz::compress(&self.source, statistics, None, config, bars)?;
             return Ok((bytes, report, start.elapsed().as_secs_f64()));
         }
         let asked = Measurement {
@@ -133,25 +142,33 @@ impl<'a> Subject<'a> {
         Ok((bytes, report, start.elapsed().as_secs_f64()))
     }
 
-    /// The paper's file from the curves made last if they are of the same setting, else from new ones.
+    /// The paper's file from the curves made last if they are of the same setting, else from new ones; the time is with that of the
+    /// curves, whichever rate they were made for.
     fn by_curves(
         &self,
         statistics: &Statistics,
         config: &EncoderConfig,
         progress: &dyn Progress,
-    ) -> anyhow::Result<(Vec<u8>, Report)> {
-        let mut kept = self.curves.borrow_mut();
+    ) -> anyhow::Result<(Vec<u8>, Report, f64)> {
+        let mut last = self.curves.borrow_mut();
         let setting = EncoderConfig {
             target: RateTarget::Step(1.0),
             ..*config
         };
-        let curves = match kept.take() {
-            Some((of, curves)) if of == setting => curves,
-            _ => PaperCurves::new(&self.source, statistics, config, progress)?,
+        let start = Instant::now();
+        let kept = match last.take() {
+            Some(kept) if kept.setting == setting => kept,
+            _ => Kept {
+                setting,
+                curves: PaperCurves::new(&self.source, statistics, config, progress)?,
+                seconds: start.elapsed().as_secs_f64(),
+            },
         };
-        let made = curves.compress(&self.source, config.target)?;
-        *kept = Some((setting, curves));
-        Ok(made)
+        let start = Instant::now();
+        let (bytes, report) = kept.curves.compress(&self.source, config.target)?;
+        let seconds = kept.seconds + start.elapsed().as_secs_f64();
+        *last = Some(kept);
+        Ok((bytes, report, seconds))
     }
 
     /// The original's output on a batch of the test images, kept for all points while there is room.
@@ -216,9 +233,11 @@ fn row(
         transform,
         axis,
         step_by,
+        macs_limit: combination.macs,
         asked_bpw: combination.bits,
         file_bytes: report.file_bytes,
         rate_bpw: report.bits_per_weight,
+        macs_percent: None,
         basis_percent: 12.5 * basis_bits / report.file_bytes.max(1) as f64,
         images: scores.images,
         top1_percent: scores.top1_percent,
@@ -233,6 +252,7 @@ fn row(
         damping_factor: report.damping_factor,
         predicted_distortion: report.predicted_distortion,
         measured_distortion: report.measured_distortion,
+        setting: None,
         seconds,
     }
 }
