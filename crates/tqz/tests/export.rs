@@ -12,6 +12,8 @@ use tqz::{
 use tqz_engine::{EngineDevice, Network};
 use tqz_onnx::model::ModelProto;
 
+const PACKED: Form = Form::Packed { newest_opset: 25 };
+
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
 
 fn images(count: usize, seed: u64) -> ArrayD<f32> {
@@ -88,7 +90,7 @@ fn transform_and_packed_forms_compute_what_the_dense_one_does() {
         let compressed = compressed(transform, axis, 1.5);
         let dense = compressed.export(Form::Dense).expect("dense");
         let reference = outputs(&dense);
-        for form in [Form::Transform, Form::Packed] {
+        for form in [Form::Transform, PACKED] {
             let model = compressed.export(form).expect("exports");
             assert_eq!(nodes(&model, "BatchNormalization"), 0, "{form:?}");
             let found = difference(&reference, &outputs(&model));
@@ -119,7 +121,27 @@ fn chains_save_what_the_costs_say() {
 fn packed_files_are_small() {
     let compressed = compressed(TransformSpec::Identity, Axis::Column, 2.0);
     let size = |form| tqz_onnx::encode_model(&compressed.export(form).expect("exports")).len();
-    assert!(size(Form::Packed) * 3 < size(Form::Dense));
+    assert!(size(PACKED) * 3 < size(Form::Dense));
+}
+
+#[test]
+fn packed_files_ask_for_no_newer_operators_than_allowed() {
+    let compressed = compressed(TransformSpec::Identity, Axis::Column, 2.0);
+    let made = |newest_opset| {
+        compressed
+            .export(Form::Packed { newest_opset })
+            .expect("exports")
+    };
+    let version = |model: &ModelProto| model.opset_import[0].version.expect("stated");
+    let [old, middle, new] = [1, 21, 25].map(made);
+    assert!(version(&old) < 21, "as the original");
+    assert_eq!((version(&middle), version(&new)), (21, 25));
+    let size = |model: &ModelProto| tqz_onnx::encode_model(model).len();
+    assert!(size(&new) < size(&middle) && size(&middle) < size(&old));
+    let reference = outputs(&compressed.export(Form::Dense).expect("dense"));
+    for model in [&old, &middle, &new] {
+        assert!(difference(&reference, &outputs(model)) < 1e-5);
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use tqz_engine::{EngineDevice, Network};
 use tqz_onnx::model::ModelProto;
 
 use crate::Common;
-use crate::commands::export::{FormName, Int8Args, exported};
+use crate::commands::check_elements;
+use crate::commands::export::{FormName, Int8Args, NEWEST_OPSET, exported};
 use crate::output::{Console, table};
 use crate::progress::Bars;
 use crate::runtime::{Runner, RuntimeArgs, RuntimeName, input_shape};
@@ -36,8 +37,8 @@ pub(crate) struct Args {
     #[arg(long = "run-threads", value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u16).range(1..=1024))]
     run_threads: Vec<u16>,
     /// Height and width of inputs that the network leaves free
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    extent: usize,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    extent: u16,
     /// Seconds for each batch size and number of threads
     #[arg(long, value_name = "S", default_value_t = 10.0)]
     seconds: f64,
@@ -80,8 +81,10 @@ struct Subject {
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     let runtime = args.runtime.chosen()?;
     let device = super::device(common)?;
+    let forms = forms(args);
+    forms.iter().try_for_each(|&form| args.int8.check(form))?;
     let bars = Bars::new(console);
-    let subjects = subjects(args, common.seed, &bars)?;
+    let subjects = subjects(args, &forms, common.seed, &bars)?;
     let mut rows = Vec::new();
     for &threads in &args.run_threads {
         for &batch in &args.batch {
@@ -94,7 +97,12 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
 }
 
 /// The networks of all files in all forms.
-fn subjects(args: &Args, seed: u64, bars: &Bars) -> anyhow::Result<Vec<Subject>> {
+fn subjects(
+    args: &Args,
+    forms: &[FormName],
+    seed: u64,
+    bars: &Bars,
+) -> anyhow::Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     for path in &args.models {
         let network = name(path);
@@ -108,8 +116,9 @@ fn subjects(args: &Args, seed: u64, bars: &Bars) -> anyhow::Result<Vec<Subject>>
             continue;
         }
         let compressed = super::read_compressed(path, bars)?;
-        for form in forms(args) {
-            let (model, _) = exported(&compressed, (form, &args.int8), seed, bars)
+        for &form in forms {
+            let how = (form, &args.int8, NEWEST_OPSET);
+            let (model, _) = exported(&compressed, how, seed, bars)
                 .with_context(|| path.display().to_string())?;
             let form = form.text().to_owned();
             subjects.push(Subject {
@@ -154,7 +163,7 @@ fn measure(
     for subject in subjects {
         let told = || format!("{} ({})", subject.network, subject.form);
         let inputs =
-            inputs(&subject.model, (batch, args.extent), seed, device).with_context(told)?;
+            inputs(&subject.model, (batch, args.extent.into()), seed, device).with_context(told)?;
         let runner = args
             .runtime
             .load(&subject.model, (device, threads))
@@ -232,8 +241,13 @@ fn inputs(
         .inputs()
         .iter()
         .map(|port| input_shape(port, batch, extent));
-    let fill = |shape: Vec<usize>| ArrayD::from_shape_fn(IxDyn(&shape), |_| 4.0 * uniform() - 2.0);
-    Ok(shapes.map(fill).collect())
+    let fill = |shape: Vec<usize>| {
+        check_elements(&shape)?;
+        Ok(ArrayD::from_shape_fn(IxDyn(&shape), |_| {
+            4.0 * uniform() - 2.0
+        }))
+    };
+    shapes.map(fill).collect()
 }
 
 /// Lower quartile, median, upper quartile.

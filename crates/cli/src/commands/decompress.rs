@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Common;
 #[cfg(feature = "encoder")]
-use crate::commands::export::{FormName, Int8Args, exported};
+use crate::commands::export::{FormName, Int8Args, NEWEST_OPSET, exported};
 use crate::output::{Console, check_free, thousands};
 use crate::progress::Bars;
 
@@ -46,8 +46,13 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let bars = Bars::new(console);
     let compressed = super::read_compressed(&args.file, &bars)?;
     #[cfg(feature = "encoder")]
-    let model =
-        exported(&compressed, (args.form, &args.int8), common.seed, &bars).map(|(model, _)| model);
+    let model = exported(
+        &compressed,
+        (args.form, &args.int8, NEWEST_OPSET),
+        common.seed,
+        &bars,
+    )
+    .map(|(model, _)| model);
     #[cfg(not(feature = "encoder"))]
     let model = compressed.to_model();
     let model = model.with_context(|| args.file.display().to_string())?;

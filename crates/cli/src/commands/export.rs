@@ -29,9 +29,15 @@ pub(crate) struct Args {
     /// What the network is for
     #[arg(long, value_enum, default_value_t = FormName::Transform)]
     form: FormName,
+    /// Packed: newest version of the standard operators that the file may ask for (21 has integers of four bits, 25 of two)
+    #[arg(long, value_name = "N", default_value_t = NEWEST_OPSET, value_parser = clap::value_parser!(i64).range(1..=1000))]
+    newest_opset: i64,
     #[command(flatten)]
     int8: Int8Args,
 }
+
+/// Newest version of the standard operators that packed files ask for.
+pub(crate) const NEWEST_OPSET: i64 = 25;
 
 /// How a network is put into eight bits.
 #[derive(Debug, clap::Args)]
@@ -159,14 +165,14 @@ impl Int8Args {
 /// As the library's; images that cannot be read.
 pub(crate) fn exported(
     compressed: &CompressedModel,
-    (form, int8): (FormName, &Int8Args),
+    (form, int8, newest_opset): (FormName, &Int8Args, i64),
     seed: u64,
     progress: &dyn Progress,
 ) -> anyhow::Result<(ModelProto, Option<Int8Report>)> {
     let floats = match form {
         FormName::Dense => Form::Dense,
         FormName::Transform => Form::Transform,
-        FormName::Packed => Form::Packed,
+        FormName::Packed => Form::Packed { newest_opset },
         FormName::Int8 | FormName::Int8Dense => {
             int8.check(form)?;
             let card: &Path = int8.calib.as_deref().unwrap_or(Path::new(""));
@@ -196,7 +202,8 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let start = Instant::now();
     let bars = Bars::new(console);
     let compressed = super::read_compressed(&args.file, &bars)?;
-    let (model, int8) = exported(&compressed, (args.form, &args.int8), common.seed, &bars)
+    let how = (args.form, &args.int8, args.newest_opset);
+    let (model, int8) = exported(&compressed, how, common.seed, &bars)
         .with_context(|| args.file.display().to_string())?;
     tqz_onnx::write_model(&args.output, &model)?;
     let outcome = Outcome {

@@ -55,6 +55,24 @@ pub(crate) fn device(common: &Common) -> anyhow::Result<EngineDevice> {
     EngineDevice::from_name(&common.device).map_err(usage)
 }
 
+/// Most elements of an input that is made up: a gibibyte of floats.
+#[cfg(feature = "encoder")]
+const MOST_ELEMENTS: usize = 1 << 28;
+
+/// Refuses shapes of inputs that would not fit into memory.
+///
+/// # Errors
+/// More than [`MOST_ELEMENTS`] elements.
+#[cfg(feature = "encoder")]
+pub(crate) fn check_elements(shape: &[usize]) -> anyhow::Result<()> {
+    let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+    if elements.is_some_and(|n| n <= MOST_ELEMENTS) {
+        return Ok(());
+    }
+    let told = format!("an input of {shape:?} has more than {MOST_ELEMENTS} elements");
+    Err(crate::output::Usage::new(told).into())
+}
+
 /// Opens a regular file: devices have no end, and pipes wait for a writer.
 fn open(path: &Path) -> anyhow::Result<std::fs::File> {
     let shown = || format!("cannot read {}", path.display());

@@ -29,6 +29,9 @@ impl Loaded {
             .map_err(plain)?
             .with_inter_threads(1)
             .map_err(plain)?
+            // Threads that went on waiting for work after a run would take time from whichever network is measured next.
+            .with_config_entry("session.force_spinning_stop", "1")
+            .map_err(plain)?
             .commit_from_memory(model)
             .map_err(plain)
             .context("ONNX Runtime refuses the network")?;

@@ -4,7 +4,7 @@
 use crate::config::Effort;
 use crate::error::TqzError;
 use crate::images::Images;
-use crate::macs::macs_per_image;
+use crate::macs::layer_work;
 use crate::source::Source;
 
 /// Multiply–accumulates of one measurement.
@@ -40,8 +40,8 @@ impl Budget {
     /// The network does not run on them.
     pub(crate) fn new(source: &Source, images: &Images, effort: Effort) -> Result<Self, TqzError> {
         let first = images.batch(&[0])?;
-        let macs = macs_per_image(source.network(), source.layers(), &first)?;
-        let macs = macs.iter().sum::<u64>().max(1);
+        let work = layer_work(source.network(), source.layers(), &first)?;
+        let macs = work.iter().map(|work| work.macs).sum::<u64>().max(1);
         let (work, seen) = match effort {
             Effort::Best => (TUNED_BEST, SEEN_BEST),
             _ => (TUNED_BALANCED, SEEN_BALANCED),

@@ -16,8 +16,9 @@ use crate::encoder::guess::step_for;
 use crate::encoder::layer::CodedLayer;
 use crate::encoder::speed::{Limit, Worth, limits as limits_of, part_of_dense};
 use crate::error::TqzError;
-use crate::export::macs_of_layers;
+use crate::export::work_of_layers;
 use crate::layout::WeightLayer;
+use crate::macs::Work;
 use crate::notes::drop_dear_notes;
 
 /// Octaves of the step constant after which it is decided again how each layer is coded.
@@ -345,11 +346,11 @@ fn prepare(
 
 /// What the rows of each layer are worth and cost.
 fn worths(job: Job<'_>, prepared: &[Alternatives]) -> Result<Vec<Worth>, TqzError> {
-    let macs = macs_of_layers(job.source.network(), job.source.layers())?;
-    let worth = |(prepared, macs): (&Alternatives, u64)| {
-        Worth::new(prepared.layer(), macs, prepared.energy())
+    let works = work_of_layers(job.source.network(), job.source.layers())?;
+    let worth = |(prepared, work): (&Alternatives, Work)| {
+        Worth::new(prepared.layer(), work, prepared.energy())
     };
-    Ok(prepared.iter().zip(macs).map(worth).collect())
+    Ok(prepared.iter().zip(works).map(worth).collect())
 }
 
 /// Whether a record has a level of the largest magnitude that there is.

@@ -6,6 +6,7 @@ use tqz_format::{BlockCoding, LayerRecord};
 
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
+use crate::macs::Work;
 
 /// Share of the dense layer's work that T and S must stay below: as in the exported networks.
 const WORTHWHILE: f64 = 0.95;
@@ -33,12 +34,14 @@ pub(crate) struct Worth {
 pub(crate) type Limit = Option<usize>;
 
 impl Worth {
-    /// Of a layer with so many multiply–accumulates whose rows of T, if it has a transform, have these energies.
-    pub(crate) fn new(layer: &WeightLayer, macs: u64, energy: &[f64]) -> Self {
-        let dense = macs as f64;
+    /// Of a layer of so much work whose rows of T, if it has a transform, have these energies.
+    pub(crate) fn new(layer: &WeightLayer, work: Work, energy: &[f64]) -> Self {
+        let dense = work.macs as f64;
         Self {
             dense,
-            of_row: dense * (layer.rows + layer.cols) as f64 / layer.weights().max(1) as f64,
+            // A row of T costs what a row of the weights does, a column of S one product for each output; strides of a transposed
+            // convolution lie between the two.
+            of_row: dense / layer.rows.max(1) as f64 + work.outputs as f64,
             energy: energy.to_vec(),
             alive: energy.len(),
         }

@@ -1,10 +1,8 @@
 //! What running a network costs: multiply–accumulates and bytes of weights, layer by layer, as stored and in the transform domain.
 
-use std::collections::BTreeMap;
-
 use ndarray::{ArrayD, IxDyn};
 use serde::Serialize;
-use tqz_engine::{Dim, EngineDevice, Layer, LayerOp, Network, Side};
+use tqz_engine::{Dim, EngineDevice, Network};
 use tqz_onnx::model::ModelProto;
 
 use super::chain::{Branch, Stage, branches, costs};
@@ -14,7 +12,7 @@ use super::simplify::simplify;
 use crate::decoder::CompressedModel;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
-use crate::macs::elements;
+use crate::macs::{Work, dense_macs, layer_work};
 
 /// Extent that stands for a free height or width.
 const FREE_EXTENT: usize = 64;
@@ -79,12 +77,12 @@ impl CompressedModel {
         let records = self.records(&model);
         let network = Network::from_model(&model, &EngineDevice::cpu())?;
         let input = input.map_or_else(|| input_shape(&network), <[usize]>::to_vec);
-        let dense = dense_macs(&network, &input)?;
+        let dense = dense_macs(&network, &ArrayD::zeros(IxDyn(&input)))?;
         drop(network);
         simplify(&mut model)?;
         let mut layers: Vec<LayerCost> = Vec::new();
         for (found, output) in layer_nodes(&model) {
-            let macs_dense = dense.get(&output).copied().unwrap_or(0);
+            let macs_dense = dense.get(&output).map_or(0, |work| work.macs);
             let record = records.get(&found.weight).copied();
             let shape = record.and_then(|record| Some((record, found.shape(record)?)));
             let elements: usize = found.dims.iter().product();
@@ -155,51 +153,17 @@ fn input_shape(network: &Network) -> Vec<usize> {
     port.dims.iter().enumerate().map(extent).collect()
 }
 
-/// Multiply–accumulates of each weight tensor's layers for one sample of the network's own input.
+/// Work of each weight tensor's layers for one sample of the network's own input.
 ///
 /// # Errors
 /// The network does not run on it.
-pub(crate) fn macs_of_layers(
+pub(crate) fn work_of_layers(
     network: &Network,
     layers: &[WeightLayer],
-) -> Result<Vec<u64>, TqzError> {
-    let by_output = dense_macs(network, &input_shape(network))?;
-    let all = network.layers();
-    let of = |layer: &WeightLayer| {
-        let outputs = layer.uses.iter().map(|&index| &all[index].output);
-        outputs.filter_map(|name| by_output.get(name)).sum()
-    };
-    Ok(layers.iter().map(of).collect())
-}
-
-/// Multiply–accumulates of each layer by the name of its output, for one sample of the input.
-fn dense_macs(network: &Network, input: &[usize]) -> Result<BTreeMap<String, u64>, TqzError> {
-    let layers = network.layers();
-    let mut names: Vec<&str> = layers
-        .iter()
-        .flat_map(|layer| [layer.input.as_str(), layer.output.as_str()])
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    let (elements, images) = elements(network, &names, &ArrayD::zeros(IxDyn(input)))?;
-    let of = |name: &str| elements.get(name).copied().unwrap_or(0);
-    let macs = |layer: &Layer| match &layer.op {
-        // Every element of the input is multiplied with a kernel for each output channel of its group.
-        LayerOp::ConvTranspose { .. } => {
-            of(&layer.input) * layer.weight_dims[1..].iter().product::<usize>() as u64
-        }
-        LayerOp::Conv { .. } => {
-            of(&layer.output) * layer.weight_dims[1..].iter().product::<usize>() as u64
-        }
-        LayerOp::Gemm { trans_b: true, .. } | LayerOp::MatMul { side: Side::Left } => {
-            of(&layer.output) * layer.weight_dims[1] as u64
-        }
-        LayerOp::Gemm { .. } | LayerOp::MatMul { .. } => {
-            of(&layer.output) * layer.weight_dims[0] as u64
-        }
-    };
-    let counted = layers
-        .iter()
-        .map(|layer| (layer.output.clone(), macs(layer) / images));
-    Ok(counted.collect())
+) -> Result<Vec<Work>, TqzError> {
+    layer_work(
+        network,
+        layers,
+        &ArrayD::zeros(IxDyn(&input_shape(network))),
+    )
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tqz_format::{LayerRecord, Layout, MatrixShape};
-use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
+use tqz_onnx::model::{DataType, GraphProto, NodeProto, TensorProto};
 
 use super::chain::Positions;
 use super::graph::{float, int, ints, makers, numbers, op};
@@ -62,6 +62,10 @@ impl LayerNode {
         let other = if weight_at == 0 { 1 } else { 0 };
         let data = node.input.get(other).filter(|name| !name.is_empty());
         if is_stored(other).is_some() || data.is_none() || node.output.len() != 1 {
+            return None;
+        }
+        // New weights are made as floats: layers of other types stay as they are.
+        if tensor.data_type != Some(DataType::Float as i32) {
             return None;
         }
         let dims = tensor.dims_usize().ok()?;

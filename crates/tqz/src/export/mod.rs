@@ -24,14 +24,14 @@ use crate::images::Images;
 use crate::progress::Progress;
 use crate::source::named_tensors;
 
-pub(crate) use cost::macs_of_layers;
+pub(crate) use cost::work_of_layers;
 pub use cost::{Costs, LayerCost};
 pub(crate) use graph::makers;
 use int8::to_int8;
 pub use int8::{Activations, Clipping, FloatLayers, Int8Report, Int8Spec};
 use opsets::narrowest_bits;
 use rewrite::{Rewritten, Wanted, rewrite};
-use simplify::simplify;
+use simplify::{opset, simplify};
 use weights::Storage;
 
 /// What an exported network is for.
@@ -42,7 +42,11 @@ pub enum Form {
     /// Layers as T and S where that saves multiply–accumulates, normalisations folded, floats.
     Transform,
     /// As `Transform`, weights as integers of 2, 4, 8 or more bits that the runtime scales when it loads the file.
-    Packed,
+    Packed {
+        /// Newest version of the standard operators that the file may ask for: from 21 on there are integers of four bits, from 25 on
+        /// of two. A network that has a newer one already keeps it.
+        newest_opset: i64,
+    },
 }
 
 impl CompressedModel {
@@ -53,21 +57,11 @@ impl CompressedModel {
     pub fn export(&self, form: Form) -> Result<ModelProto, TqzError> {
         match form {
             Form::Dense => self.to_model(),
-            Form::Transform => {
-                let wanted = Wanted {
-                    chains: true,
-                    storage: Storage::Floats,
-                };
-                Ok(self.rewritten(wanted)?.0)
-            }
-            Form::Packed => {
+            Form::Transform => Ok(self.rewritten(true)?.0),
+            Form::Packed { newest_opset } => {
                 let mut model = self.to_model()?;
-                let least_bits = narrowest_bits(&mut model);
-                let wanted = Wanted {
-                    chains: true,
-                    storage: Storage::Integers { least_bits },
-                };
-                self.rewrite(&mut model, wanted)?;
+                let least_bits = narrowest_bits(&mut model, newest_opset);
+                self.rewrite(&mut model, true, Storage::Integers { least_bits })?;
                 Ok(model)
             }
         }
@@ -92,24 +86,30 @@ impl CompressedModel {
         (images, spec): (&Images, &Int8Spec),
         progress: &dyn Progress,
     ) -> Result<(ModelProto, Int8Report), TqzError> {
-        let wanted = Wanted {
-            chains: !dense,
-            storage: Storage::Floats,
-        };
-        let (model, known) = self.rewritten(wanted)?;
+        let (model, known) = self.rewritten(!dense)?;
         to_int8(model, &known, (images, spec), progress)
     }
 
-    /// The network with other layers, and what is known of them.
-    fn rewritten(&self, wanted: Wanted) -> Result<(ModelProto, Rewritten), TqzError> {
+    /// The network with other layers in floats, and what is known of them.
+    fn rewritten(&self, chains: bool) -> Result<(ModelProto, Rewritten), TqzError> {
         let mut model = self.to_model()?;
-        let known = self.rewrite(&mut model, wanted)?;
+        let known = self.rewrite(&mut model, chains, Storage::Floats)?;
         Ok((model, known))
     }
 
-    fn rewrite(&self, model: &mut ModelProto, wanted: Wanted) -> Result<Rewritten, TqzError> {
+    fn rewrite(
+        &self,
+        model: &mut ModelProto,
+        chains: bool,
+        storage: Storage,
+    ) -> Result<Rewritten, TqzError> {
         let records = self.records(model);
         simplify(model)?;
+        let wanted = Wanted {
+            chains,
+            storage,
+            opset: opset(model),
+        };
         match model.graph.as_mut() {
             Some(graph) => rewrite(graph, &records, wanted),
             None => Ok(Rewritten::default()),

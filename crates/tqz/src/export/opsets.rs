@@ -36,12 +36,12 @@ const CHANGED: [&str; 22] = [
     "RotaryEmbedding",
 ];
 
-/// Least bits of a stored integer in this model, which is moved to a later operator set for that where it may be.
-pub(super) fn narrowest_bits(model: &mut ModelProto) -> usize {
+/// Least bits of a stored integer in this model, which is moved to a later operator set for that where it may be, up to `newest`.
+pub(super) fn narrowest_bits(model: &mut ModelProto, newest: i64) -> usize {
     let found = opset(model);
     let may_move = found >= OLDEST && model.functions.is_empty() && movable(model, found);
     for (bits, wanted, ir_version) in NEEDED {
-        if found >= wanted || may_move {
+        if found >= wanted || (may_move && wanted <= newest) {
             raise(model, found.max(wanted), ir_version);
             return bits;
         }

@@ -1,18 +1,18 @@
 //! The dense network with its layers exchanged for what its records allow: chains of small layers, normalisations folded in, weights
 //! stored as floats or small integers.
 
+mod tensors;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tqz_format::LayerRecord;
-use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
+use tqz_onnx::model::{GraphProto, NodeProto};
 
 use super::chain::{Branch, Stage, branches};
-use super::graph::{
-    Names, float, node, numbers, op, reads, set_float, set_int, set_ints, stored, sweep,
-};
-use super::layer_node::{Affine, Kind, LayerNode, folded_norms};
-use super::subject::{Subject, output, product};
-use super::weights::{Made, Placement, Storage};
+use super::graph::{Names, float, node, op, reads, set_float, set_int, set_ints, stored, sweep};
+use super::layer_node::{Kind, LayerNode, folded_norms};
+use super::subject::{Subject, output};
+use super::weights::{Made, Storage};
 use crate::error::TqzError;
 
 /// What is wanted of the new network.
@@ -22,7 +22,12 @@ pub(crate) struct Wanted {
     pub(crate) chains: bool,
     /// How weights are stored.
     pub(crate) storage: Storage,
+    /// Version of the standard operators.
+    pub(crate) opset: i64,
 }
+
+/// First operator set in which a Gemm may have no addend.
+const GEMM_WITHOUT_ADDEND: i64 = 11;
 
 /// What is known of a network's new layers beyond the graph itself.
 #[derive(Debug, Default)]
@@ -202,89 +207,6 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// Keeps the steps of weights that stay as they are.
-    fn note_steps(&mut self, subject: &Subject<'_>) {
-        if let Some(factor) = subject.whole() {
-            let uniform = factor
-                .col_steps
-                .iter()
-                .all(|step| *step == factor.col_steps[0]);
-            if uniform {
-                let steps = factor.row_steps.iter().map(|s| s * factor.col_steps[0]);
-                let name = subject.layer.weight.clone();
-                self.made.steps.insert(name, steps.collect());
-            }
-        }
-    }
-
-    /// The dense weights times the normalisation's factors.
-    fn scaled(&mut self, subject: &Subject<'_>, affine: &Affine) -> Result<String, TqzError> {
-        let values: Vec<f32> = numbers(subject.tensor)?
-            .into_iter()
-            .enumerate()
-            .map(|(index, v)| (v * affine.scale[subject.layer.row_of(index)]) as f32)
-            .collect();
-        let wanted = format!("{}#folded", subject.layer.weight);
-        self.made.floats(&wanted, &subject.layer.dims, &values)
-    }
-
-    /// Dense weights as the runtime computes them from integers when it loads the file; nothing where it could not.
-    fn integer_weights(
-        &mut self,
-        subject: &Subject<'_>,
-        record: &LayerRecord,
-    ) -> Result<Option<String>, TqzError> {
-        let layer = subject.layer;
-        let (Some(_), [block]) = (layer.shape(record), &record.blocks[..]) else {
-            return Ok(None);
-        };
-        if layer.kind == Kind::ConvTranspose && layer.groups > 1 {
-            return Ok(None);
-        }
-        let storage = self.wanted.storage;
-        if let Some(mut factor) = subject.whole() {
-            subject.apply_affine(&mut factor, 0);
-            let placement = Placement {
-                kernel: layer.kernel().to_vec(),
-                rows_first: layer.rows_first(),
-            };
-            let name = self
-                .made
-                .matrix(&layer.weight, &factor, (&placement, storage))?;
-            return Ok(Some(name));
-        }
-        let Some((mut left, right)) = product(block, layer) else {
-            return Ok(None);
-        };
-        subject.apply_affine_repeated(&mut left);
-        let matrix = Placement {
-            kernel: Vec::new(),
-            rows_first: layer.rows_first(),
-        };
-        let (wanted_left, wanted_right) =
-            (format!("{}#S", layer.weight), format!("{}#T", layer.weight));
-        let left = self.made.matrix(&wanted_left, &left, (&matrix, storage))?;
-        let right = self
-            .made
-            .matrix(&wanted_right, &right, (&matrix, storage))?;
-        let pair = match layer.rows_first() {
-            true => [left.as_str(), right.as_str()],
-            false => [right.as_str(), left.as_str()],
-        };
-        let names = &mut self.made.names;
-        let product = names.fresh(&format!("{}#product", layer.weight));
-        let output = names.fresh(&format!("{}#weights", layer.weight));
-        let dims: Vec<i64> = layer.dims.iter().map(|&d| d as i64).collect();
-        let shape = names.fresh(&format!("{}#shape", layer.weight));
-        let shape_tensor = TensorProto::from_i64(&shape, &[dims.len()], &dims)?;
-        self.made.tensors.push(shape_tensor);
-        self.made.nodes.push(node("MatMul", &pair, &product));
-        self.made
-            .nodes
-            .push(node("Reshape", &[&product, &shape], &output));
-        Ok(Some(output))
-    }
-
     /// One block's rows as a chain, or as a part of the dense layer.
     fn branch(
         &mut self,
@@ -376,80 +298,92 @@ impl Rewriter<'_> {
         if let Some((subject, rows)) = last {
             made.input.extend(self.bias(subject, rows)?);
         }
+        let gemm = matches!(subject.layer.kind, Kind::Gemm { .. });
+        if gemm && made.input.len() == 2 && self.wanted.opset < GEMM_WITHOUT_ADDEND {
+            let nothing = self.made.floats(&format!("{output}#zero"), &[1], &[0.0])?;
+            made.input.push(nothing);
+        }
         nodes.append(&mut self.made.nodes);
         nodes.push(made);
         Ok(())
     }
+}
 
-    /// Some rows of the dense weights, as a layer of its own would store them.
-    fn part_of_weights(
-        &mut self,
-        subject: &Subject<'_>,
-        rows: std::ops::Range<usize>,
-    ) -> Result<String, TqzError> {
-        let layer = subject.layer;
-        let values = numbers(subject.tensor)?;
-        let factor = |index: usize| {
-            let row = layer.row_of(index);
-            let scale = subject.affine.map_or(1.0, |affine| affine.scale[row]);
-            (row, scale)
+#[cfg(test)]
+mod tests {
+    use tqz_format::{Block, BlockCoding, Layout, LevelMatrix, MatrixSpec, StepScale};
+    use tqz_onnx::model::{DataType, TensorProto, ValueInfoProto};
+
+    use super::*;
+
+    fn ones(rows: usize, cols: usize) -> LevelMatrix {
+        let scale = StepScale {
+            base: -64,
+            rows: None,
+            cols: None,
         };
-        let inputs = layer.dims[if layer.rows_first() { 1 } else { 0 }];
-        let mut of_rows: Vec<Vec<f32>> = vec![Vec::new(); layer.rows()];
-        for (index, value) in values.iter().enumerate() {
-            let (row, scale) = factor(index);
-            of_rows[row].push((value * scale) as f32);
+        let spec = MatrixSpec {
+            rows,
+            cols,
+            period: 1,
+        };
+        LevelMatrix::from_row_major(spec, scale, &vec![1; rows * cols]).expect("legal")
+    }
+
+    /// A dense layer of 16 outputs and 32 inputs that is stored as a product over two components.
+    fn record() -> LayerRecord {
+        LayerRecord {
+            site: 0,
+            dims: vec![16, 32],
+            layout: Layout::RowsFirst,
+            blocks: vec![Block {
+                rows: 16,
+                coding: BlockCoding::Column {
+                    t: ones(2, 32),
+                    s: ones(16, 2),
+                },
+            }],
         }
-        let placement = subject.placement(true);
-        let kk: usize = layer.kernel().iter().product();
-        let mut dims = match placement.rows_first {
-            true => vec![rows.len(), inputs],
-            false => vec![inputs, rows.len()],
-        };
-        dims.extend(layer.kernel());
-        let part = &of_rows[rows];
-        let values: Vec<f32> = match placement.rows_first {
-            true => part.concat(),
-            false => (0..inputs)
-                .flat_map(|i| part.iter().flat_map(move |row| &row[i * kk..(i + 1) * kk]))
-                .copied()
-                .collect(),
-        };
-        self.made
-            .floats(&format!("{}#rows", layer.weight), &dims, &values)
     }
 
-    /// The operand that adds the bias of some rows; nothing where there is none.
-    fn bias(
-        &mut self,
-        subject: &Subject<'_>,
-        rows: std::ops::Range<usize>,
-    ) -> Result<Option<String>, TqzError> {
-        let whole = rows.len() == subject.layer.rows();
-        let given = subject.node.input.get(2).filter(|name| !name.is_empty());
-        let Some(name) = given.filter(|_| subject.affine.is_none() && whole) else {
-            return self.computed_bias(subject, rows);
+    fn rewritten(opset: i64, data_type: DataType) -> Vec<NodeProto> {
+        let mut gemm = node("Gemm", &["x", "w"], "y");
+        set_int(&mut gemm, "transB", 1);
+        let mut weight = TensorProto::from_f32("w", &[16, 32], &[0.5; 512]).expect("legal");
+        weight.data_type = Some(data_type as i32);
+        let mut graph = GraphProto {
+            node: vec![gemm],
+            initializer: vec![weight],
+            output: vec![ValueInfoProto {
+                name: Some("y".to_owned()),
+                ..ValueInfoProto::default()
+            }],
+            ..GraphProto::default()
         };
-        Ok(Some(name.clone()))
+        let record = record();
+        let records = BTreeMap::from([("w".to_owned(), &record)]);
+        let wanted = Wanted {
+            chains: true,
+            storage: Storage::Floats,
+            opset,
+        };
+        rewrite(&mut graph, &records, wanted).expect("rewrites");
+        graph.node
     }
 
-    fn computed_bias(
-        &mut self,
-        subject: &Subject<'_>,
-        rows: std::ops::Range<usize>,
-    ) -> Result<Option<String>, TqzError> {
-        let given = subject.bias_values()?;
-        let values: Vec<f32> = match (subject.affine, given) {
-            (None, None) => return Ok(None),
-            (None, Some(bias)) => rows.map(|r| bias[r] as f32).collect(),
-            (Some(affine), bias) => rows
-                .map(|r| {
-                    let own = bias.as_ref().map_or(0.0, |bias| bias[r]);
-                    (own * affine.scale[r] + affine.offset[r]) as f32
-                })
-                .collect(),
-        };
-        let wanted = format!("{}#bias", subject.output);
-        Ok(Some(self.made.floats(&wanted, &[values.len()], &values)?))
+    #[test]
+    fn old_operators_get_the_addend_that_they_need() {
+        for (opset, operands) in [(9, 3), (10, 3), (11, 2), (17, 2)] {
+            let nodes = rewritten(opset, DataType::Float);
+            assert_eq!(nodes.len(), 2, "T, then S");
+            assert!(nodes.iter().all(|node| node.input.len() == operands));
+        }
+    }
+
+    #[test]
+    fn layers_of_other_types_than_floats_stay() {
+        let nodes = rewritten(17, DataType::Double);
+        assert_eq!(nodes.len(), 1);
+        assert_eq!(nodes[0].input, ["x", "w"]);
     }
 }

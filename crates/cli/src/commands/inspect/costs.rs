@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tqz::{CompressedModel, Costs};
 
+use crate::commands::check_elements;
 use crate::output::{Console, table, thousands};
 
 /// Costs of running the network, dense and in the transform domain.
@@ -25,6 +26,7 @@ pub(super) fn of(
     input: &[usize],
     console: &Console,
 ) -> anyhow::Result<Option<Totals>> {
+    check_elements(input)?;
     let shape = (!input.is_empty()).then_some(input);
     let costs = match compressed.costs(shape) {
         Ok(costs) => costs,

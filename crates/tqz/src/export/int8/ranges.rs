@@ -81,8 +81,13 @@ impl Seen {
     }
 
     /// The range that is represented: zero always is.
-    fn clipped(&self, clipping: Clipping) -> (f64, f64) {
-        let (low, high) = (f64::from(self.low.min(0.0)), f64::from(self.high.max(0.0)));
+    fn clipped(&self, clipping: Clipping, activations: Activations) -> (f64, f64) {
+        let (mut low, mut high) = (f64::from(self.low.min(0.0)), f64::from(self.high.max(0.0)));
+        if activations == Activations::Symmetric {
+            // Steps are those of the larger side, and both are represented.
+            high = high.max(-low);
+            low = -high;
+        }
         match clipping {
             Clipping::None => (low, high),
             Clipping::Percentile(percent) => self.percentile(percent, (low, high)),
@@ -141,7 +146,7 @@ impl Seen {
 
     /// Scale and zero point.
     pub(super) fn scale(&self, clipping: Clipping, activations: Activations) -> Scale {
-        let (low, high) = self.clipped(clipping);
+        let (low, high) = self.clipped(clipping, activations);
         let step = |range: f64, steps: f64| match (range / steps) as f32 {
             step if step > f32::MIN_POSITIVE && step.is_finite() => step,
             _ => 1.0,
@@ -279,11 +284,24 @@ mod tests {
         let mut values: Vec<f32> = (0..400_000).map(|i| (i % 100) as f32 / 100.0).collect();
         values.push(2.0);
         let seen = seen(values);
-        let (_, high) = seen.clipped(Clipping::SquaredError);
+        let (_, high) = seen.clipped(Clipping::SquaredError, Activations::Unsigned);
         assert!(high < 1.6 && high > 0.9, "{high}");
-        assert_eq!(seen.clipped(Clipping::None), (0.0, 2.0));
-        let (_, high) = seen.clipped(Clipping::Percentile(99.9));
+        let whole = seen.clipped(Clipping::None, Activations::Unsigned);
+        assert_eq!(whole, (0.0, 2.0));
+        let (_, high) = seen.clipped(Clipping::Percentile(99.9), Activations::Unsigned);
         assert!((high - 0.99).abs() < 0.01, "{high}");
+    }
+
+    #[test]
+    fn symmetric_ranges_are_clipped_by_the_steps_that_they_have() {
+        // Of one-sided values a symmetric range wastes half its steps: clipping is worth more than for an unsigned one.
+        let mut values: Vec<f32> = (0..100_000).map(|i| (i % 100) as f32 / 100.0).collect();
+        values.extend([2.0; 2]);
+        let seen = seen(values);
+        let end = |activations| seen.clipped(Clipping::SquaredError, activations);
+        let (unsigned, symmetric) = (end(Activations::Unsigned), end(Activations::Symmetric));
+        assert!(symmetric.1 < unsigned.1, "{symmetric:?} {unsigned:?}");
+        assert_eq!(symmetric.0, -symmetric.1);
     }
 
     #[test]
