@@ -16,7 +16,7 @@ use crate::statistics::LayerStatistics;
 /// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
 const NARROW: usize = 64;
 /// Wider layers are always transformed at rates below [`HIGH_RATE`]: the decision would only cost time.
-const WIDE: usize = 128;
+pub(crate) const WIDE: usize = 128;
 /// Bits per weight of the whole file from which on no layer is transformed unless that is asked for: few rows of T vanish, and the
 /// closed form, which would decide, does not see that more is learnt by heart from few images.
 const HIGH_RATE: f64 = 2.0;
