@@ -1,5 +1,5 @@
-//! The sums of convolutions, for one, two and three spatial axes, by whichever of burn's kernels is
-//! faster: a convolution of stride 1 is also a transposed convolution with the kernel turned around.
+//! The sums of convolutions, for one, two and three spatial axes, by whatever is faster: our own columns (`patches`), or
+//! one of burn's kernels: a convolution of stride 1 is also a transposed convolution with the kernel turned around.
 //!
 //! Measured on one core (AVX-512, burn-flex 0.22, GFlop/s): 3x3, 450 to 12 channels, 8x8: 33 by the
 //! convolution, 73 by the transposed one; 16 to 16, 32x32: 15 and 33; 64 to 3, 64x64: 3 and 70; 64
@@ -10,21 +10,45 @@ use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, PadMode};
 
+use crate::device::EngineDevice;
 use crate::error::{OpResult, unsupported};
 use crate::ops::spatial::{Window, extent};
+use crate::patches::Patches;
 use crate::real::{Real, SliceRange};
+
+/// Weights up to which a convolution goes by columns.
+const FEW_WEIGHTS: usize = 1 << 17;
 
 /// Convolution of x [n, c, spatial…] with w [o, c / groups, kernel…]; operands and sizes are checked.
 pub(crate) fn forward(
     x: Real,
     w: Real,
     bias: Option<Real>,
-    (window, groups): (&Window, usize),
+    (window, groups, device): (&Window, usize, &EngineDevice),
 ) -> OpResult<Real> {
+    if let Some(sizes) = by_columns((&x, &w, bias.as_ref()), (window, groups, device)) {
+        let bias = bias.map(Real::into_host).transpose()?;
+        let y = sizes.forward(&x.into_host()?, &w.to_host()?, bias.as_deref());
+        return Real::from_host(y, &sizes.output(), device);
+    }
     if turned_is_faster(&x, &w, window, groups) {
         return turned(x, w, bias, (window, groups));
     }
     plain(x, w, bias, (window, groups))
+}
+
+/// The sizes of a convolution that `patches` does faster than either kernel: on the CPU, with few weights, which are then quick to
+/// pack (ResNet-20: 1.9 times as fast, DnCNN 1.2 times; with all of ResNet-18's a tenth slower).
+fn by_columns(
+    (x, w, bias): (&Real, &Real, Option<&Real>),
+    (window, groups, device): (&Window, usize, &EngineDevice),
+) -> Option<Patches> {
+    let tracked = x.is_tracked() || w.is_tracked() || bias.is_some_and(Real::is_tracked);
+    let weights: usize = w.dims().iter().product();
+    if !device.is_cpu() || groups > 1 || tracked || weights > FEW_WEIGHTS {
+        return None;
+    }
+    Patches::new(x.dims(), w.dims(), window)
 }
 
 /// Convolution by burn's convolution.

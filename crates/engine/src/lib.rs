@@ -18,6 +18,7 @@ mod limits;
 mod network;
 mod ops;
 mod patches;
+mod product;
 mod real;
 mod run;
 mod tap;

@@ -2,69 +2,40 @@
 //! one first. Convolutions take the way of `patches`; all other nodes are small graphs of the tensor library. On the CPU this
 //! is faster than one large graph; it gives the same gradients up to rounding.
 
+mod way;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::ArrayD;
 
-use crate::arithmetic::{Binary, binary};
-use crate::error::{EngineError, Fault, OpResult};
+use crate::error::{EngineError, Fault};
 use crate::graph::{Constants, Slot, Step};
-use crate::layer::LayerOp;
-use crate::limits::{MAX_ELEMENTS, element_count};
+use crate::limits::MAX_ELEMENTS;
 use crate::network::{self, Network};
 use crate::ops::Inputs;
-use crate::ops::spatial::Window;
-use crate::patches::Patches;
-use crate::real::{Leaf, Real};
+use crate::real::Real;
 use crate::run;
-use crate::tap::{Cotangent, differentiate, untracked, views};
+use crate::tap::{Cotangent, untracked};
 use crate::value::Value;
 use crate::weight_gradients::WeightGradients;
 
-/// How the gradient takes the way back through one node.
-enum Way {
-    /// Results as functions of leaves.
-    Graph {
-        results: Vec<(Slot, Real)>,
-        leaves: Vec<(Slot, Leaf)>,
-    },
-    /// A convolution by columns.
-    Patches(Box<Convolved>),
-}
-
-/// A convolution of x with w; of each operand the slot, where a gradient is wanted there.
-struct Convolved {
-    sizes: Patches,
-    result: Slot,
-    x: (Option<Slot>, Real),
-    w: (Option<Slot>, Real),
-    bias: Option<Slot>,
-}
+use way::{Convolved, Slopes, Way, convolution};
 
 /// A run that is recorded.
 struct Tape<'a> {
     network: &'a Network,
-    /// Values that lead back to a tensor asked for.
+    /// Where gradients are asked for.
+    asked: BTreeSet<Slot>,
+    /// Values that lead back to one of those.
     live: BTreeSet<Slot>,
     ways: Vec<(&'a Step, Way)>,
+    /// Values to be kept, where they have been computed.
+    kept: Found,
+    /// Shapes of the values where gradients are asked for; of those computed.
+    shapes: BTreeMap<Slot, Vec<usize>>,
 }
 
 impl Network {
-    /// As [`Network::run`], but on the CPU with the convolutions that gradients are taken by: faster on small images, other
-    /// last bits. For the many runs of training.
-    ///
-    /// # Errors
-    /// As [`Network::run`].
-    pub fn run_by_columns(&self, inputs: &[ArrayD<f32>]) -> Result<Vec<ArrayD<f32>>, EngineError> {
-        if !self.device().is_cpu() {
-            return self.run(inputs);
-        }
-        let values = self.input_values(&views(inputs))?;
-        let mut tape = Tape::new(self, &[]);
-        let results = tape.run(values)?;
-        self.output_arrays(results)
-    }
-
     /// [`Network::weight_gradients`], node by node.
     pub(crate) fn taped_gradients(
         &self,
@@ -83,7 +54,7 @@ impl Network {
                 .ok_or_else(|| unknown(name))
         });
         let slots: Vec<Slot> = slots.collect::<Result<_, _>>()?;
-        let mut tape = Tape::new(self, &slots);
+        let mut tape = Tape::new(self, (&slots, &[]));
         let results = tape.run(inputs)?;
         let outputs = self.output_arrays(results)?;
         let cotangents = cotangent(&outputs);
@@ -107,14 +78,51 @@ impl Network {
         }
         Ok(WeightGradients { outputs, gradients })
     }
+
+    /// A run and its way back, node by node: the outputs, the values of the slots `kept` and the gradients at those `asked` of,
+    /// where they were computed.
+    pub(crate) fn taped_taps(
+        &self,
+        inputs: Vec<Value>,
+        (kept, asked): (&[Slot], &[Slot]),
+        cotangent: &Cotangent<'_>,
+    ) -> Result<(Vec<ArrayD<f32>>, Found, Found), EngineError> {
+        let mut tape = Tape::new(self, (asked, kept));
+        let results = tape.run(inputs)?;
+        let outputs = self.output_arrays(results)?;
+        let cotangents = cotangent(&outputs);
+        let (values, shapes) = (
+            std::mem::take(&mut tape.kept),
+            std::mem::take(&mut tape.shapes),
+        );
+        let mut found = tape.backward((&outputs, &cotangents))?;
+        let mut gradients = Found::new();
+        for (slot, shape) in shapes {
+            let gradient = match found.remove(&slot) {
+                Some(gradient) => gradient,
+                None => Real::full(0.0, &shape, self.device()).map_err(|fault| {
+                    EngineError::Argument(format!("backward: {}", fault.message))
+                })?,
+            };
+            gradients.insert(slot, Some(gradient.into()));
+        }
+        Ok((outputs, values, gradients))
+    }
 }
 
+/// What was found at some slots.
+pub(crate) type Found = BTreeMap<Slot, Option<Value>>;
+
 impl<'a> Tape<'a> {
-    fn new(network: &'a Network, asked: &[Slot]) -> Self {
+    fn new(network: &'a Network, (asked, kept): (&[Slot], &[Slot])) -> Self {
+        let asked: BTreeSet<Slot> = asked.iter().copied().collect();
         Self {
             network,
-            live: asked.iter().copied().collect(),
+            live: asked.clone(),
+            asked,
             ways: Vec::new(),
+            kept: kept.iter().map(|&slot| (slot, None)).collect(),
+            shapes: BTreeMap::new(),
         }
     }
 
@@ -135,7 +143,11 @@ impl<'a> Tape<'a> {
             }
         }
         let mut values: BTreeMap<Slot, Value> = BTreeMap::new();
-        values.extend(plan.inputs.iter().map(|(_, slot)| *slot).zip(inputs));
+        let inputs = plan.inputs.iter().map(|(_, slot)| *slot).zip(inputs);
+        for (slot, value) in inputs {
+            self.see(slot, &value);
+            values.insert(slot, value);
+        }
         for step in &plan.run_steps {
             if !run::runs(step, &constants, &values)? {
                 continue;
@@ -144,25 +156,25 @@ impl<'a> Tape<'a> {
             let results = if self.leads_back(step) {
                 self.record(step, operands)?
             } else {
-                self.pass(step, operands)?
+                let inputs = Inputs::new(operands, self.network.device(), MAX_ELEMENTS);
+                named(step, run::step(step, inputs)?)
             };
+            for (slot, value) in &results {
+                self.see(*slot, value);
+            }
             values.extend(results.into_iter().filter(|(slot, _)| plan.uses[*slot] > 0));
         }
         run::outputs(plan, &constants, &values)
     }
 
-    /// Runs a step that no gradient passes.
-    fn pass(
-        &self,
-        step: &Step,
-        operands: Vec<Option<Value>>,
-    ) -> Result<Vec<(Slot, Value)>, EngineError> {
-        let by_columns = self.patches(step, &operands);
-        if let Some((_, result)) = by_columns.map_err(|fault| step.label.error(fault))? {
-            return Ok(named(step, vec![result.into()]));
+    /// Keeps what is wanted of a value.
+    fn see(&mut self, slot: Slot, value: &Value) {
+        if self.asked.contains(&slot) {
+            self.shapes.insert(slot, value.dims().to_vec());
         }
-        let inputs = Inputs::new(operands, self.network.device(), MAX_ELEMENTS);
-        Ok(named(step, run::step(step, inputs)?))
+        if let Some(kept) = self.kept.get_mut(&slot) {
+            *kept = Some(value.clone());
+        }
     }
 
     fn leads_back(&self, step: &Step) -> bool {
@@ -179,10 +191,11 @@ impl<'a> Tape<'a> {
         mut operands: Vec<Option<Value>>,
     ) -> Result<Vec<(Slot, Value)>, EngineError> {
         let error = |fault: Fault| step.label.error(fault);
-        if let Some((way, result)) = self.patches(step, &operands).map_err(error)? {
-            let results = named(step, vec![result.into()]);
-            self.live.extend(results.iter().map(|(slot, _)| *slot));
-            self.ways.push((step, way));
+        if let Some(convolved) = self.convolved(step, &operands) {
+            let inputs = Inputs::new(operands, self.network.device(), MAX_ELEMENTS);
+            let results = named(step, run::step(step, inputs)?);
+            self.live.insert(convolved.result);
+            self.ways.push((step, Way::Patches(Box::new(convolved))));
             return Ok(results);
         }
         let mut leaves = Vec::new();
@@ -213,32 +226,20 @@ impl<'a> Tape<'a> {
             .collect())
     }
 
-    /// The result of a convolution that `patches` can do.
-    fn patches(&self, step: &Step, operands: &[Option<Value>]) -> OpResult<Option<(Way, Real)>> {
-        let Some((sizes, x, w, bias)) = convolution(step, operands) else {
-            return Ok(None);
-        };
-        let live = |index: usize| {
-            step.inputs
-                .get(index)
-                .copied()
-                .flatten()
-                .filter(|slot| self.live.contains(slot))
-        };
-        let numbers = bias.map(Real::to_host).transpose()?;
-        let y = sizes.forward(&x.to_host()?, &w.to_host()?, numbers.as_deref());
-        let y = Real::from_host(y, &sizes.output(), self.network.device())?;
-        let Some(result) = step.outputs.first().copied().flatten() else {
-            return Ok(None);
-        };
-        let convolved = Convolved {
+    /// What the way back through a convolution needs, if `patches` can go it.
+    fn convolved(&self, step: &Step, operands: &[Option<Value>]) -> Option<Convolved> {
+        let (sizes, x, w) = convolution(step, operands)?;
+        let slots: [Option<Slot>; 3] = std::array::from_fn(|index| {
+            let slot = step.inputs.get(index).copied().flatten();
+            slot.filter(|slot| self.live.contains(slot))
+        });
+        Some(Convolved {
             sizes,
-            result,
-            x: (live(0), x.clone()),
-            w: (live(1), w.clone()),
-            bias: live(2),
-        };
-        Ok(Some((Way::Patches(Box::new(convolved)), y)))
+            result: step.outputs.first().copied().flatten()?,
+            slots,
+            x: slots[1].map(|_| x.clone()),
+            w: slots[0].map(|_| w.clone()),
+        })
     }
 
     fn backward(
@@ -252,93 +253,24 @@ impl<'a> Tape<'a> {
             ));
         }
         let device = self.network.device();
-        let mut found = BTreeMap::new();
+        let mut found = Slopes {
+            at: BTreeMap::new(),
+            asked: self.asked,
+        };
         for ((_, slot), cotangent) in self.network.plan.outputs.iter().zip(cotangents) {
             let fault =
                 |fault: Fault| EngineError::Argument(format!("backward: {}", fault.message));
             if self.live.contains(slot) {
                 let real = network::real(cotangent.view(), device).map_err(fault)?;
-                add(&mut found, *slot, real).map_err(fault)?;
+                found.add(*slot, real).map_err(fault)?;
             }
         }
         for (step, way) in self.ways.into_iter().rev() {
             way.back(&mut found, self.network)
                 .map_err(|fault| step.label.error(fault))?;
         }
-        Ok(found)
+        Ok(found.at)
     }
-}
-
-impl Way {
-    /// Takes the gradients at the results out of `found` and adds those at the operands.
-    fn back(self, found: &mut BTreeMap<Slot, Real>, network: &Network) -> OpResult<()> {
-        let device = network.device();
-        match self {
-            Self::Graph { results, leaves } => {
-                let mut total = None;
-                for (slot, result) in results {
-                    let Some(slope) = found.remove(&slot) else {
-                        continue;
-                    };
-                    let part = (result.into_flat()? * slope.into_flat()?).sum();
-                    total = Some(match total {
-                        Some(sum) => sum + part,
-                        None => part,
-                    });
-                }
-                let Some(total) = total else { return Ok(()) };
-                let mut gradients = differentiate(total)?;
-                for (slot, leaf) in leaves {
-                    add(found, slot, leaf.gradient(Some(&mut gradients), device)?)?;
-                }
-            }
-            Self::Patches(convolved) => convolved.back(found, network)?,
-        }
-        Ok(())
-    }
-}
-
-impl Convolved {
-    /// As [`Way::back`].
-    fn back(self, found: &mut BTreeMap<Slot, Real>, network: &Network) -> OpResult<()> {
-        let (device, sizes) = (network.device(), self.sizes);
-        let Some(slope) = found.remove(&self.result) else {
-            return Ok(());
-        };
-        let g = slope.into_host()?;
-        if let Some(slot) = self.bias {
-            let sums = bias_sums(&g, &sizes);
-            let dims = [sums.len()];
-            add(found, slot, Real::from_host(sums, &dims, device)?)?;
-        }
-        let wanted = (self.x.0.is_some(), self.w.0.is_some());
-        let parts = sizes.backward((&self.x.1.to_host()?, &self.w.1.to_host()?), &g, wanted);
-        for ((slot, real), part) in [(self.x, parts.x), (self.w, parts.w)] {
-            if let (Some(slot), Some(part)) = (slot, part) {
-                add(found, slot, Real::from_host(part, real.dims(), device)?)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Sums of a gradient [n, o, h, w] over all but the channels.
-fn bias_sums(g: &[f32], sizes: &Patches) -> Vec<f32> {
-    let [_, outputs, height, width] = sizes.output();
-    let mut sums = vec![0.0; outputs];
-    for (index, plane) in g.chunks((height * width).max(1)).enumerate() {
-        sums[index % outputs.max(1)] += plane.iter().sum::<f32>();
-    }
-    sums
-}
-
-fn add(found: &mut BTreeMap<Slot, Real>, slot: Slot, more: Real) -> OpResult<()> {
-    let sum = match found.remove(&slot) {
-        Some(known) => binary(Binary::Add, known, more)?,
-        None => more,
-    };
-    found.insert(slot, sum);
-    Ok(())
 }
 
 /// A step's results with their slots.
@@ -347,43 +279,6 @@ fn named(step: &Step, results: Vec<Value>) -> Vec<(Slot, Value)> {
     pairs
         .filter_map(|(slot, value)| slot.map(|slot| (slot, value)))
         .collect()
-}
-
-/// Sizes and operands of a step that is a convolution of images without groups.
-fn convolution<'v>(
-    step: &Step,
-    operands: &'v [Option<Value>],
-) -> Option<(Patches, &'v Real, &'v Real, Option<&'v Real>)> {
-    let real = |index: usize| match operands.get(index) {
-        Some(Some(Value::Real(real))) => Some(real),
-        _ => None,
-    };
-    let (x, w, bias) = (real(0)?, real(1)?, real(2));
-    let parts = step
-        .operator
-        .layer(&[None, Some(w.dims()), bias.map(Real::dims)])?;
-    let LayerOp::Conv {
-        kernel,
-        strides,
-        pads: Some(pads),
-        dilations,
-        group: 1,
-    } = parts.op
-    else {
-        return None;
-    };
-    let (begin, end) = pads.split_at(pads.len() / 2);
-    let window = Window {
-        kernel,
-        strides,
-        dilations,
-        pads_begin: begin.to_vec(),
-        pads_end: end.to_vec(),
-    };
-    let fits = bias.is_none_or(|bias| bias.dims() == [w.dims()[0]]);
-    let sizes = Patches::new(x.dims(), w.dims(), &window)?;
-    element_count(&sizes.output(), MAX_ELEMENTS).ok()?;
-    fits.then_some((sizes, x, w, bias))
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl Operator for Conv {
             .collect();
         inputs.check_elements(&[&x.dims()[..2], &padded[..]].concat())?;
         Ok(vec![
-            convolve::forward(x, w, bias, (&window, self.group))?.into(),
+            convolve::forward(x, w, bias, (&window, self.group, inputs.device()))?.into(),
         ])
     }
 

@@ -269,7 +269,7 @@ impl<'a> Judge<'a> {
 /// The network's first output on a shard.
 fn first_output(network: &Network, shard: &ArrayD<f32>) -> Result<ArrayD<f32>, TqzError> {
     let filled = network.fill_batch(shard.view())?;
-    let outputs = network.run_by_columns(&[filled])?;
+    let outputs = network.run(&[filled])?;
     let first = outputs.into_iter().next();
     first.ok_or_else(|| TqzError::Request("the network has no output".to_owned()))
 }
