@@ -1,6 +1,8 @@
 //! One layer's share of one shard: its input's patches and its output's gradients, added to the layer's sums.
 
-use ndarray::{Array2, ArrayD};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayD, s};
 use tqz_engine::{Layer, LayerOp, Side};
 
 use crate::calibrate::image_number;
@@ -14,6 +16,8 @@ const PATCHES_PER_ELEMENT: usize = 16;
 const LEAST_POSITIONS: usize = 32;
 /// Positions per image kept for the output gradients' second moment.
 const GRADIENT_POSITIONS: usize = 4096;
+/// Columns of one product.
+const COLUMNS: usize = 256;
 
 /// What one use of a weight tensor saw in one shard.
 pub(crate) struct LayerTaps<'a> {
@@ -94,27 +98,38 @@ impl LayerTaps<'_> {
             return;
         };
         let inputs = self.layer.cols / self.layer.period;
-        for image in 0..x.count {
-            let budget = self.position_budget(self.layer.cols);
-            let positions = spread(g.area(), budget, self.phase(image));
+        let each = g.area().min(self.position_budget(self.layer.cols));
+        for images in together(x.count, each) {
+            for (index, group) in sums.iter_mut().enumerate() {
+                let channels = index * inputs..(index + 1) * inputs;
+                let of = (channels, images.clone());
+                group.add_patches(&self.patches((&x, &window), of, &g.extents));
+            }
+        }
+        self.add_gradients(&g, sums);
+    }
+
+    /// Patches of some channels and images, side by side; `extents` are those of the output.
+    fn patches(
+        &self,
+        (x, window): (&Images<'_>, &Window),
+        (channels, images): (Range<usize>, Range<usize>),
+        extents: &[usize],
+    ) -> Array2<f32> {
+        let area: usize = extents.iter().product();
+        let budget = self.position_budget(self.layer.cols);
+        let each = area.min(budget);
+        let mut patches = Array2::zeros((self.layer.cols, images.len() * each));
+        for (index, image) in images.enumerate() {
+            let positions = spread(area, budget, self.phase(image));
             let plane = Plane {
                 values: x.image(image),
                 extents: &x.extents,
             };
-            let mut patches = Array2::zeros((self.layer.cols, positions.len()));
-            for (index, group) in sums.iter_mut().enumerate() {
-                let channels = index * inputs..(index + 1) * inputs;
-                unfold(
-                    plane,
-                    &window,
-                    channels,
-                    (&positions, &g.extents),
-                    &mut patches,
-                );
-                group.add_patches(&patches);
-            }
-            self.add_gradients(g.image(image), g.area(), image, sums);
+            let to = patches.slice_mut(s![.., index * each..(index + 1) * each]);
+            unfold(plane, window, channels.clone(), (&positions, extents), to);
         }
+        patches
     }
 
     /// The patches of an ungrouped convolution, image by image.
@@ -122,32 +137,35 @@ impl LayerTaps<'_> {
         let x = Images::new(self.input)?;
         let extents = output.get(2..)?;
         let window = window(self.node, &x.extents, extents)?;
-        let area = extents.iter().product();
         let of_image = |image: usize| {
-            let budget = self.position_budget(self.layer.cols);
-            let positions = spread(area, budget, self.phase(image));
-            let plane = Plane {
-                values: x.image(image),
-                extents: &x.extents,
-            };
-            let mut patches = Array2::zeros((self.layer.cols, positions.len()));
-            let at = (&positions[..], extents);
-            unfold(plane, &window, 0..x.channels, at, &mut patches);
-            patches
+            let of = (0..x.channels, image..image + 1);
+            self.patches((&x, &window), of, extents)
         };
         Some((0..x.count).map(of_image).collect())
     }
 
-    /// Adds Σ_p g·gᵗ of one image; `values` is channels × positions.
-    fn add_gradients(&self, values: &[f32], area: usize, image: usize, sums: &mut [PartialGroup]) {
-        let rows = self.layer.rows / self.layer.groups;
-        let positions = spread(area, GRADIENT_POSITIONS, self.phase(image));
-        let weight = area as f32 / positions.len().max(1) as f32;
-        for (index, group) in sums.iter_mut().enumerate() {
-            let part = Array2::from_shape_fn((rows, positions.len()), |(r, p)| {
-                values[(index * rows + r) * area + positions[p]]
+    /// Adds Σ_p g·gᵗ of all images.
+    fn add_gradients(&self, g: &Images<'_>, sums: &mut [PartialGroup]) {
+        let (rows, area) = (self.layer.rows / self.layer.groups, g.area());
+        let each = area.min(GRADIENT_POSITIONS);
+        let weight = area as f32 / each.max(1) as f32;
+        for images in together(g.count, each) {
+            let places = images.clone().map(|image| {
+                let positions = spread(area, GRADIENT_POSITIONS, self.phase(image));
+                (g.image(image), positions)
             });
-            group.add_gradients(&part, weight, 1);
+            let places: Vec<(&[f32], Vec<usize>)> = places.collect();
+            for (index, group) in sums.iter_mut().enumerate() {
+                let mut part = Array2::zeros((rows, images.len() * each));
+                for (r, mut row) in part.rows_mut().into_iter().enumerate() {
+                    let from = (index * rows + r) * area;
+                    let values = places
+                        .iter()
+                        .flat_map(|(image, at)| at.iter().map(move |p| image[from + p]));
+                    row.iter_mut().zip(values).for_each(|(to, v)| *to = v);
+                }
+                group.add_gradients(&part, weight, images.len());
+            }
         }
     }
 
@@ -171,7 +189,7 @@ impl LayerTaps<'_> {
                 let source = channel / per_input;
                 if channel % per_input == 0 {
                     let at = (&positions[..], &g.extents[..]);
-                    unfold(plane, &window, source..source + 1, at, &mut patches);
+                    unfold(plane, &window, source..source + 1, at, patches.view_mut());
                 }
                 let gradient = &g.image(image)[channel * g.area()..(channel + 1) * g.area()];
                 let by_weight = Array2::from_shape_fn((self.layer.cols, 1), |(k, _)| {
@@ -221,6 +239,14 @@ pub(crate) fn patches_of(
         _ => return taps.convolution_patches(output).unwrap_or_default(),
     };
     vec![samples(input, layer.cols, along)]
+}
+
+/// Images whose columns, `each` of one, are multiplied together: few make a product that only moves its result about, and how many
+/// depends on the layer alone.
+fn together(images: usize, each: usize) -> impl Iterator<Item = Range<usize>> {
+    let size = (COLUMNS / each.max(1)).max(1);
+    let starts = (0..images).step_by(size);
+    starts.map(move |first| first..(first + size).min(images))
 }
 
 /// The axis along which a dense layer's vectors lie.

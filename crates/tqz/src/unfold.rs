@@ -1,7 +1,7 @@
 //! Patches of a layer's input as columns (im2col), for kernels over any number of axes, with a choice of positions; also for
 //! transposed convolutions, where a patch holds the inputs that reach an output position.
 
-use ndarray::Array2;
+use ndarray::ArrayViewMut2;
 
 /// Kernel geometry along the spatial axes; all vectors have one entry per axis, `pads_begin` and `pads_end` may differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) fn unfold(
     window: &Window,
     channels: std::ops::Range<usize>,
     (positions, output_extents): (&[usize], &[usize]),
-    out: &mut Array2<f32>,
+    mut out: ArrayViewMut2<'_, f32>,
 ) {
     let area: usize = plane.extents.iter().product();
     let taps: usize = window.kernel.iter().product();
@@ -106,6 +106,7 @@ pub(crate) fn spread(count: usize, budget: usize, phase: f64) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array2;
 
     #[test]
     fn patches_of_a_padded_strided_kernel_are_those_of_the_definition() {
@@ -130,7 +131,7 @@ mod tests {
             &window,
             0..2,
             (&positions, &output_extents),
-            &mut out,
+            out.view_mut(),
         );
         for (column, &p) in positions.iter().enumerate() {
             let (y, x) = (p / 4, p % 4);
@@ -172,7 +173,7 @@ mod tests {
             extents: &[4],
         };
         let mut patches = Array2::zeros((3, 7));
-        unfold(plane, &window, 0..1, (&positions, &[7]), &mut patches);
+        unfold(plane, &window, 0..1, (&positions, &[7]), patches.view_mut());
         for position in 0..7 {
             let y: f32 = (0..3).map(|p| w[p] * patches[(p, position)]).sum();
             assert_eq!(y, full[position + 1]);
