@@ -230,6 +230,16 @@ fn networks(criterion: &mut Criterion) {
                 .sum::<usize>()
         });
     });
+    let in_turn = records.iter().map(|record| match &record.blocks[0].coding {
+        BlockCoding::Identity { weights } => {
+            let weights = dependent(weights);
+            let spec = weights.spec();
+            encode(&layer(spec, BlockCoding::Identity { weights }))
+        }
+        _ => encode(record),
+    });
+    let in_turn: Vec<Vec<u8>> = in_turn.collect();
+    group.bench_function("decode-dependent", |b| b.iter(|| decode_all(&in_turn, 1)));
     // The largest first, so that no thread is left with one at the end.
     layers.sort_by_key(|bytes| std::cmp::Reverse(bytes.len()));
     let most = std::thread::available_parallelism().map_or(1, usize::from);
