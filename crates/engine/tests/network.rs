@@ -14,6 +14,9 @@ use tqz_onnx::model::{
     TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto,
 };
 
+#[path = "network/convolutions.rs"]
+mod convolutions;
+
 /// Numbers between -1 and 1.
 fn noise(dims: &[usize], seed: u32) -> ArrayD<f32> {
     let mut state = seed;

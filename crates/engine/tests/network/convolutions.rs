@@ -1,0 +1,127 @@
+//! Gradients of convolutions of every kind against differences: at their own weights, and through their input at a layer before.
+
+use super::*;
+
+struct Kind {
+    what: &'static str,
+    group: i64,
+    strides: [i64; 2],
+    dilations: [i64; 2],
+    pads: [i64; 4],
+    /// Of the weights: outputs, inputs of a group, kernel.
+    dims: [usize; 4],
+}
+
+const KINDS: [Kind; 6] = [
+    Kind {
+        what: "plain",
+        group: 1,
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [1, 1, 1, 1],
+        dims: [6, 4, 3, 3],
+    },
+    Kind {
+        what: "grouped",
+        group: 2,
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [1, 1, 1, 1],
+        dims: [6, 2, 3, 3],
+    },
+    Kind {
+        what: "depthwise, two outputs a channel",
+        group: 4,
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [1, 1, 1, 1],
+        dims: [8, 1, 3, 3],
+    },
+    Kind {
+        what: "strided",
+        group: 1,
+        strides: [2, 3],
+        dilations: [1, 1],
+        pads: [0, 1, 1, 0],
+        dims: [3, 4, 3, 2],
+    },
+    Kind {
+        what: "dilated",
+        group: 1,
+        strides: [1, 1],
+        dilations: [2, 3],
+        pads: [2, 0, 2, 3],
+        dims: [3, 4, 2, 3],
+    },
+    Kind {
+        what: "depthwise, strided and dilated",
+        group: 4,
+        strides: [2, 1],
+        dilations: [1, 2],
+        pads: [1, 2, 0, 1],
+        dims: [4, 1, 3, 3],
+    },
+];
+
+/// A convolution of 1 × 1, a bias and one of the kind after it.
+fn after_another(kind: &Kind) -> Network {
+    let last = node("Conv", "last", &["mixed", "w", "b"], "output");
+    let last = with_ints(last, "pads", &kind.pads);
+    let last = with_ints(last, "strides", &kind.strides);
+    let mut last = with_ints(last, "dilations", &kind.dilations);
+    last.attribute.push(AttributeProto {
+        name: Some("group".to_owned()),
+        r#type: Some(2),
+        i: Some(kind.group),
+        ..AttributeProto::default()
+    });
+    let graph = GraphProto {
+        node: vec![node("Conv", "first", &["input", "before"], "mixed"), last],
+        initializer: vec![
+            stored("before", &noise(&[4, 2, 1, 1], 1)),
+            stored("w", &noise(&kind.dims, 2)),
+            stored("b", &noise(&[kind.dims[0]], 3)),
+        ],
+        input: vec![port("input", &[0, 2, 8, 9])],
+        output: vec![port("output", &[0, kind.dims[0] as i64, 0, 0])],
+        ..GraphProto::default()
+    };
+    Network::from_model(&model(graph), &EngineDevice::cpu()).unwrap()
+}
+
+#[test]
+fn gradients_of_all_convolutions_are_slopes() {
+    for kind in &KINDS {
+        let network = after_another(kind);
+        let x = noise(&[3, 2, 8, 9], 4);
+        let shape = network.run(std::slice::from_ref(&x)).unwrap()[0]
+            .shape()
+            .to_vec();
+        let v = noise(&shape, 5);
+        let found = network
+            .weight_gradients(std::slice::from_ref(&x), &["before", "w", "b"], &|_| {
+                vec![v.clone()]
+            })
+            .unwrap();
+        for (name, gradient) in &found.gradients {
+            let weight = network.weight(name).unwrap().to_owned();
+            assert_eq!(gradient.shape(), weight.shape());
+            for place in 0..weight.len() {
+                let shifted = |by: f32| {
+                    let mut values = weight.clone();
+                    values.as_slice_mut().unwrap()[place] += by;
+                    let weights = BTreeMap::from([(name.clone(), values)]);
+                    weighted(&network.with_weights(&weights).unwrap(), &x, &v)
+                };
+                // The output is linear in every one of them.
+                let slope = (shifted(0.5) - shifted(-0.5)) as f32;
+                let gradient = gradient.as_slice().unwrap()[place];
+                assert!(
+                    (slope - gradient).abs() < 2e-3 * (1.0 + slope.abs()),
+                    "{}: {name} {place}: {slope} {gradient}",
+                    kind.what
+                );
+            }
+        }
+    }
+}
