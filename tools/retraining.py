@@ -14,10 +14,12 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs/results/2026-11-26-retraining"
-FIELDS = ["network", "transform", "asked_bpw", "training", "steps", "images", "file_bytes", "bits_per_weight", "top1_percent",
+FIELDS = ["network", "quantizer", "transform", "asked_bpw", "training", "steps", "images", "file_bytes", "bits_per_weight", "top1_percent",
           "psnr_db", "kl_nats", "agreement_percent", "seconds"]
 CIFAR = {"data": "cifar10-train", "test": "cifar10-test", "calib": "cifar10-calib", "batch": 64}
 RAW = {"data": "cifar10-raw-train", "test": "cifar10-raw-test", "calib": "cifar10-raw-calib", "batch": 64}
+# What `tqz compress` does unless told otherwise; the table has rows of an earlier program that trained plain levels only.
+QUANTIZER = "dependent"
 # Steps and images by network: on the larger ones a part of the epochs that the paper allows.
 NETWORKS = {
     "resnet20": {**CIFAR, "file": "resnet20-cifar10", "bits": [0.6, 0.85, 1.0, 1.2, 1.5, 2.0], "steps": 700, "images": 45800},
@@ -55,7 +57,8 @@ class Table:
         self.rows = list(csv.DictReader(path.open())) if path.exists() else []
 
     def has(self, *key):
-        return any((r["network"], r["transform"], float(r["asked_bpw"]), r["training"]) == key for r in self.rows)
+        known = [r for r in self.rows if r["quantizer"] == QUANTIZER]
+        return any((r["network"], r["transform"], float(r["asked_bpw"]), r["training"]) == key for r in known)
 
     def add(self, row):
         new = not self.path.exists()
@@ -94,10 +97,12 @@ def main():
         model = (args.shared / f"models/{network['file']}.onnx").resolve()
         card = lambda which: ROOT / f"examples/cards/{network[which]}.toml"
         start = work / f"{name}-{transform}-{bits}.tqz"
-        row = {"network": name, "transform": transform, "asked_bpw": bits}
-        if not table.has(name, transform, bits, "none"):
+        row = {"network": name, "quantizer": QUANTIZER, "transform": transform, "asked_bpw": bits}
+        measured = table.has(name, transform, bits, "none")
+        if not measured or (not start.exists() and not all(table.has(name, transform, bits, loss) for loss in args.losses)):
             found, seconds = call([tqz, "compress", model, "--calib", card("calib"), "--bits", bits, "--transform", transform,
                                    "-o", start, "--force"], work)
+        if not measured:
             table.add({**row, "training": "none", "steps": 0, "images": found["calibration_images"],
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(tqz, start, network, model, work), "seconds": round(seconds)})
