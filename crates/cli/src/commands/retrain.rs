@@ -1,34 +1,29 @@
 //! `tqz retrain`: a trained network and images → a small .tqz file whose levels were trained; goes on where it was stopped.
 
 mod follow;
+mod images;
+mod names;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
-use ndarray::Axis;
-use serde::Serialize;
-use tqz::{
-    Augment, EncoderConfig, Images, Loss, Optimizer, OutputDistance, Progress, QuantizerSpec,
-    RateTarget, RetrainSpec, Retrained, Score, Source, Target, TrainingSet,
-};
-use tqz_data::{Batch, DataSet, DenoiseOutput, Layout, Task, Truth};
-use tqz_format::{DecodeLimits, Packing, TqzFile};
+use tqz::{Augment, EncoderConfig, Images, Progress, RateTarget, RetrainSpec, Source, TrainingSet};
+use tqz_data::{DataSet, Layout};
 
 use crate::Common;
 use crate::commands::calibrate::Measurement;
 use crate::commands::names::Preset;
 use crate::data::{DataArgs, open};
-use crate::output::{
-    Console, Stopped, Usage, check_free, optional, table, thousands, usage, write_file,
-};
+use crate::output::{Console, Stopped, Usage, check_free, usage, write_file};
 use crate::progress::Bars;
 
 use follow::Follower;
+use images::training_set;
+use names::{DistanceName, LossName, OptimizerName};
+use told::{Outcome, text};
 
-/// Training images beyond this many bytes are not read.
-const MEMORY_BYTES: usize = 2 << 30;
 /// Images of the training set by which a start is compressed, at most.
 const START_IMAGES: usize = 1024;
 
@@ -86,6 +81,9 @@ pub(crate) struct Args {
     /// Rate of the quantizer's steps themselves, in octaves (0: they stay)
     #[arg(long, value_name = "R", default_value_t = RetrainSpec::default().step_rate)]
     step_rate: f32,
+    /// Least λ of the choice of levels, squared steps of the quantizer per bit; rises as the size demands
+    #[arg(long, value_name = "L", default_value_t = RetrainSpec::default().lambda)]
+    lambda: f32,
     /// Do not turn images around at random
     #[arg(long)]
     no_flip: bool,
@@ -112,48 +110,6 @@ pub(crate) struct Args {
     log: Option<PathBuf>,
     #[command(flatten)]
     images: DataArgs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LossName {
-    /// The outputs of the full-precision network; labels are not looked at
-    Distill,
-    /// Labels (clean images for denoising and super-resolution)
-    Labels,
-    /// The mean of both
-    Both,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DistanceName {
-    /// Kullback–Leibler divergence for classifiers, squared error for others
-    Auto,
-    /// Squared error
-    Mse,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum OptimizerName {
-    /// Adam
-    Adam,
-    /// Gradient descent with momentum
-    Sgd,
-}
-
-#[derive(Debug, Serialize)]
-struct Outcome {
-    output: String,
-    file_bytes: u64,
-    weights: u64,
-    bits_per_weight: f64,
-    start_bytes: u64,
-    training_images: usize,
-    steps: usize,
-    held_before: Score,
-    held_after: Score,
-    dead_zone: f32,
-    start_seconds: f64,
-    seconds: f64,
 }
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
@@ -183,14 +139,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         false => None,
     };
     let start = match (&args.from, &resume) {
-        (Some(path), _) => {
-            let bytes = super::read(path)?;
-            if is_dependent(&bytes) {
-                let told = "its levels depend on each other, which training undoes at some loss: begin from a file made with --dependent false";
-                console.note(0, &format!("warning: {}: {told}", path.display()));
-            }
-            bytes
-        }
+        (Some(path), _) => super::read(path)?,
         (None, Some(_)) => super::read(&kept_start)?,
         (None, None) => {
             let bytes = compressed(args, (&source, &set), common.seed, &bars)?;
@@ -235,7 +184,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         steps: retrained.steps,
         held_before: retrained.before,
         held_after: retrained.after,
-        dead_zone: retrained.dead_zone,
+        lambda: retrained.lambda,
         start_seconds,
         seconds: begin.elapsed().as_secs_f64(),
     };
@@ -277,16 +226,6 @@ fn named(given: Option<&PathBuf>, other: &Path, ending: &str) -> PathBuf {
         .unwrap_or_else(|| other.with_extension(ending))
 }
 
-/// Whether a file has levels of dependent quantization.
-fn is_dependent(bytes: &[u8]) -> bool {
-    let file = TqzFile::decode(bytes, &DecodeLimits::default());
-    let layers = file.iter().flat_map(|file| &file.layers);
-    let mut matrices = layers
-        .flat_map(|layer| &layer.blocks)
-        .flat_map(|block| block.coding.matrices());
-    matrices.any(|matrix| *matrix.packing() == Packing::Dependent)
-}
-
 /// The best file after training alone, from the first images.
 fn compressed(
     args: &Args,
@@ -302,11 +241,6 @@ fn compressed(
     let config = EncoderConfig {
         effort: args.preset.into(),
         paper: args.preset.paper(tqz::PaperSpec::default()),
-        quantizer: QuantizerSpec {
-            // Training rounds every level by itself.
-            dependent: Some(false),
-            ..QuantizerSpec::default()
-        },
         seed,
         ..EncoderConfig::new(target)
     };
@@ -338,25 +272,16 @@ fn spec(args: &Args, data: &DataSet, set: &TrainingSet, seed: u64) -> anyhow::Re
         .or(args.size.map(RateTarget::Bytes));
     Ok(RetrainSpec {
         target,
-        loss: match args.loss {
-            LossName::Distill => Loss::Distill,
-            LossName::Labels => Loss::Labels,
-            LossName::Both => Loss::Both,
-        },
-        distance: match args.distance {
-            DistanceName::Auto => OutputDistance::Auto,
-            DistanceName::Mse => OutputDistance::SquaredError,
-        },
-        optimizer: match args.optimizer {
-            OptimizerName::Adam => Optimizer::Adam,
-            OptimizerName::Sgd => Optimizer::Sgd,
-        },
+        loss: args.loss.into(),
+        distance: args.distance.into(),
+        optimizer: args.optimizer.into(),
         steps,
         batch: args.batch,
         level_rate: args.rate,
         basis_rate: args.basis_rate.unwrap_or(args.rate),
         side_rate: args.side_rate,
         step_rate: args.step_rate,
+        lambda: args.lambda,
         check_every: args.check_every.unwrap_or(steps.div_ceil(10)).max(1),
         patience: args.patience,
         checkpoint_every: per_epoch.min(args.check_every.unwrap_or(steps.div_ceil(10)).max(1)),
@@ -368,77 +293,4 @@ fn spec(args: &Args, data: &DataSet, set: &TrainingSet, seed: u64) -> anyhow::Re
         },
         seed,
     })
-}
-
-/// All images of a set with what is right for them, as many as memory holds.
-fn training_set(data: &DataSet, progress: &dyn Progress) -> anyhow::Result<TrainingSet> {
-    let mut set = TrainingSet::new();
-    progress.begin("reading images", data.len() as u64);
-    for batch in data.batches(64) {
-        let batch = batch?;
-        let targets = (0..batch.truths.len()).map(|index| target(data.task(), &batch, index));
-        let targets: Vec<Target> = targets.collect();
-        progress.advance(targets.len() as u64);
-        set.add(&batch.input.into_dyn(), targets);
-        if set.bytes() > MEMORY_BYTES {
-            break;
-        }
-    }
-    progress.finish();
-    Ok(set)
-}
-
-/// What the network should give for one image of a batch.
-fn target(task: &Task, batch: &Batch, index: usize) -> Target {
-    let image = batch.input.index_axis(Axis(0), index);
-    match (&batch.truths[index], task) {
-        (Truth::Label(class), _) => Target::Label(*class),
-        (
-            Truth::Image(clean),
-            Task::Denoise {
-                output: DenoiseOutput::Noise,
-                ..
-            },
-        ) => Target::Output((&image - clean).into_dyn()),
-        (Truth::Image(clean), Task::Denoise { .. }) => Target::Output(clean.clone().into_dyn()),
-        (Truth::Image(picture), Task::SuperResolve { .. })
-            if picture.len_of(Axis(0)) == image.len_of(Axis(0)) =>
-        {
-            Target::Output(picture.mapv(|v| v / 255.0).into_dyn())
-        }
-        _ => Target::Unknown,
-    }
-}
-
-fn text(outcome: &Outcome, retrained: &Retrained) -> String {
-    let row = |what: &str, bytes: u64, score: Score| {
-        vec![
-            what.to_owned(),
-            thousands(bytes),
-            format!("{:.3}", 8.0 * bytes as f64 / outcome.weights.max(1) as f64),
-            format!("{:.5}", score.loss),
-            optional(score.accuracy_percent, 2),
-        ]
-    };
-    let rows = vec![
-        row("start", outcome.start_bytes, retrained.before),
-        row("retrained", outcome.file_bytes, retrained.after),
-    ];
-    let header = [
-        "file",
-        "bytes",
-        "bits/weight",
-        "loss (kept back)",
-        "accuracy %",
-    ];
-    format!(
-        "{}\n{}: {} bytes, {:.3} bits/weight, {} steps; {:.1} s, {:.1} s of them before the first step",
-        table(&header, 1, rows),
-        outcome.output,
-        thousands(outcome.file_bytes),
-        outcome.bits_per_weight,
-        outcome.steps,
-        outcome.seconds,
-        outcome.start_seconds
-    )
 }

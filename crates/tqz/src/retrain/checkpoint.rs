@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TqzError;
 use crate::retrain::RetrainSpec;
-use crate::retrain::rate::Pull;
+use crate::retrain::rate::Price;
 
 /// Key of the description in the file's metadata.
 const KEY: &str = "tqz-retraining";
 /// Version of the description.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a checkpoint says beside its arrays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,33 +23,44 @@ pub(crate) struct Position {
     network: u32,
     /// Checksum of the file that the run began from.
     start: u32,
+    /// Checksum of the training images and their targets.
+    images: u32,
     /// What was asked for, as text: the same text is the same request to the last bit.
     asked: String,
     /// Steps done.
     pub(crate) step: usize,
-    /// Strength of the pull.
-    pub(crate) pull: Pull,
+    /// Price of a bit.
+    pub(crate) price: Price,
     /// Bytes at which the run began.
     pub(crate) start_bytes: u64,
     /// Least loss seen on the images kept back; infinite before any.
     #[serde(with = "bits")]
     pub(crate) best: f64,
+    /// λ of the file that had it.
+    #[serde(with = "bits")]
+    pub(crate) best_lambda: f32,
     /// Judgements since then.
     pub(crate) stale: usize,
 }
 
 impl Position {
     /// The beginning.
-    pub(crate) fn new((network, start): (u32, u32), spec: &RetrainSpec, start_bytes: u64) -> Self {
+    pub(crate) fn new(
+        [network, start, images]: [u32; 3],
+        spec: &RetrainSpec,
+        start_bytes: u64,
+    ) -> Self {
         Self {
             version: VERSION,
             network,
             start,
+            images,
             asked: serde_json::to_string(spec).unwrap_or_default(),
             step: 0,
-            pull: Pull::new(),
+            price: Price::new(spec.lambda),
             start_bytes,
             best: f64::INFINITY,
+            best_lambda: 0.0,
             stale: 0,
         }
     }
@@ -57,12 +68,14 @@ impl Position {
     /// Checks that it belongs to a run.
     ///
     /// # Errors
-    /// Another network, start or request.
+    /// Another network, start, request or other images.
     pub(crate) fn check(&self, other: &Self) -> Result<(), TqzError> {
         let differs = if (self.network, self.start) != (other.network, other.start) {
             "of another network or start"
         } else if self.asked != other.asked {
             "of a run with other options; give the same ones"
+        } else if self.images != other.images {
+            "of a run on other training images, or the card prepares them differently; give the same ones"
         } else {
             return Ok(());
         };
@@ -70,16 +83,44 @@ impl Position {
     }
 }
 
-/// Doubles as their bits: JSON's decimal numbers do not come back to the last one.
+/// Numbers as their bits: JSON's decimal numbers do not come back to the last one.
 pub(crate) mod bits {
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(number.to_bits())
+    /// A number and its bits.
+    pub(crate) trait Bits: Copy {
+        /// Whole number of as many bits.
+        type Of: Serialize + for<'de> Deserialize<'de>;
+        fn to(self) -> Self::Of;
+        fn from(bits: Self::Of) -> Self;
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(f64::from_bits(u64::deserialize(from)?))
+    impl Bits for f64 {
+        type Of = u64;
+        fn to(self) -> u64 {
+            self.to_bits()
+        }
+        fn from(bits: u64) -> Self {
+            Self::from_bits(bits)
+        }
+    }
+
+    impl Bits for f32 {
+        type Of = u32;
+        fn to(self) -> u32 {
+            self.to_bits()
+        }
+        fn from(bits: u32) -> Self {
+            Self::from_bits(bits)
+        }
+    }
+
+    pub(crate) fn serialize<N: Bits, S: Serializer>(number: &N, to: S) -> Result<S::Ok, S::Error> {
+        number.to().serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, N: Bits, D: Deserializer<'de>>(from: D) -> Result<N, D::Error> {
+        N::Of::deserialize(from).map(N::from)
     }
 }
 

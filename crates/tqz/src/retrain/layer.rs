@@ -110,15 +110,28 @@ impl LatentLayer {
         gradients
     }
 
-    /// What the file stores, levels rounded with a dead zone wider by `dead`.
+    /// Chooses all levels anew, with the least `error² + lambda·bits`.
+    pub(crate) fn settle(&mut self, lambda: f32) {
+        self.matrices_mut().for_each(|matrix| matrix.settle(lambda));
+    }
+
+    /// Looks again at what levels cost, and chooses all levels anew.
+    pub(crate) fn renew(&mut self, lambda: f32) {
+        for matrix in self.matrices_mut() {
+            matrix.renew_costs();
+            matrix.settle(lambda);
+        }
+    }
+
+    /// What the file stores, levels chosen with the least `error² + lambda·bits`.
     ///
     /// # Errors
     /// Levels that the format cannot hold.
-    pub(crate) fn record(&self, dead: f32) -> Result<LayerRecord, TqzError> {
+    pub(crate) fn record(&self, lambda: f32) -> Result<LayerRecord, TqzError> {
         let blocks = self.blocks.iter().map(|block| {
             Ok(CodedBlock {
                 rows: block.rows,
-                coding: block.coding(dead)?,
+                coding: block.coding(lambda)?,
             })
         });
         Ok(LayerRecord {
@@ -162,21 +175,30 @@ impl LatentBlock {
         }
     }
 
-    fn coding(&self, dead: f32) -> Result<BlockCoding, TqzError> {
-        let matrix = |index: usize| self.matrices[index].matrix(dead, (None, None));
+    fn coding(&self, lambda: f32) -> Result<BlockCoding, TqzError> {
+        let matrices = self.matrices.iter();
+        let levels: Vec<Vec<i32>> = matrices.map(|m| m.chosen(lambda)).collect();
+        let matrix = |index: usize| self.matrices[index].matrix(&levels[index], (None, None));
         Ok(match self.kind {
             Kind::Identity => BlockCoding::Identity {
                 weights: matrix(0)?,
             },
             Kind::Column => {
-                // Components without levels on one side need none on the other.
+                // Components without levels on one side need none on the other; those on paths have their place there.
                 let (t, s) = (&self.matrices[0], &self.matrices[1]);
-                let used = t.used_rows(dead).into_iter().zip(s.used_cols(dead));
-                let used = used.enumerate().filter(|(_, (t, s))| *t && *s);
-                let kept: Vec<usize> = used.map(|(index, _)| index).collect();
+                let needed = match t.is_dependent() {
+                    true => t.used_rows(&levels[0]),
+                    false => {
+                        let both = t.used_rows(&levels[0]).into_iter();
+                        let both = both.zip(s.used_cols(&levels[1]));
+                        both.map(|(t, s)| t && s).collect()
+                    }
+                };
+                let kept = needed.iter().enumerate().filter(|(_, needed)| **needed);
+                let kept: Vec<usize> = kept.map(|(index, _)| index).collect();
                 BlockCoding::Column {
-                    t: t.matrix(dead, (Some(&kept), None))?,
-                    s: s.matrix(dead, (None, Some(&kept)))?,
+                    t: t.matrix(&levels[0], (Some(&kept), None))?,
+                    s: s.matrix(&levels[1], (None, Some(&kept)))?,
                 }
             }
             Kind::Row => BlockCoding::Row {
@@ -347,6 +369,7 @@ mod tests {
                     let change = |latent: &mut LatentLayer, by: f32| {
                         if let Some(matrix) = latent.matrices_mut().nth(index) {
                             matrix.units[place] += by;
+                            matrix.settle(0.0);
                         }
                     };
                     let unit = latent

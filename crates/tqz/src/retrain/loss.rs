@@ -1,7 +1,7 @@
 //! The loss of a batch and its gradients at the weights: shards in parallel, summed in their order.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array1, ArrayD, ArrayView1};
 use rayon::prelude::*;
@@ -12,14 +12,12 @@ use crate::error::TqzError;
 use crate::outputs::{OutputKind, rows};
 use crate::retrain::data::{Draw, Target, TrainingSet};
 use crate::retrain::spec::{Augment, Loss, OutputDistance, RetrainSpec};
+use crate::retrain::sum::{Gradients, OrderedSum};
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
 const SHARD: usize = 16;
 /// Outputs of the original are kept where all of them take at most so many numbers.
 const KEPT_NUMBERS: usize = 1 << 24;
-
-/// Gradients by the name of their tensor.
-pub(crate) type Gradients = BTreeMap<String, ArrayD<f32>>;
 
 /// The loss of a training run.
 pub(crate) struct Judge<'a> {
@@ -110,25 +108,18 @@ impl<'a> Judge<'a> {
         draws: &[Draw],
     ) -> Result<(Score, Gradients), TqzError> {
         let size = network.fixed_batch().unwrap_or(SHARD).max(1);
-        let shards: Vec<&[Draw]> = draws.chunks(size).collect();
-        let parts: Vec<(Tally, Gradients)> = shards
-            .into_par_iter()
-            .map(|shard| self.shard_gradients(network, names, (shard, draws.len())))
-            .collect::<Result<_, TqzError>>()?;
-        let mut tally = Tally::default();
-        let mut sum = Gradients::new();
-        for (part, gradients) in parts {
-            tally.add(part);
-            for (name, gradient) in gradients {
-                match sum.get_mut(&name) {
-                    Some(total) => *total += &gradient,
-                    None => {
-                        sum.insert(name, gradient);
-                    }
-                }
-            }
-        }
-        Ok((tally.score(), sum))
+        let sum = Mutex::new(OrderedSum::default());
+        // One after the other, so that few wait for an earlier one.
+        let shards = draws.chunks(size).enumerate().par_bridge();
+        shards.try_for_each(|(number, shard)| {
+            let part = self.shard_gradients(network, names, (shard, draws.len()))?;
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.take(number, part);
+            Ok::<_, TqzError>(())
+        })?;
+        let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (tally, gradients) = sum.finish();
+        Ok((tally.score(), gradients))
     }
 
     fn shard_gradients(
@@ -363,7 +354,7 @@ fn check_targets(
 
 /// Sums over images.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+pub(crate) struct Tally {
     images: usize,
     loss: f64,
     right: Option<bool>,
@@ -372,7 +363,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, part: Tally) {
+    pub(crate) fn add(&mut self, part: Tally) {
         self.images += part.images;
         self.loss += part.loss;
         self.rights += part.rights + usize::from(part.right == Some(true));

@@ -3,15 +3,18 @@
 
 mod checkpoint;
 mod data;
+mod digest;
 mod latent;
 mod layer;
 mod loss;
 mod optimizer;
+mod path;
 mod rate;
 mod run;
 mod sides;
 mod spec;
 mod student;
+mod sum;
 
 pub use data::{Target, TrainingSet};
 pub use loss::Score;

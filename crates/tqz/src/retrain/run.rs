@@ -12,6 +12,7 @@ use crate::error::TqzError;
 use crate::progress::Silent;
 use crate::retrain::checkpoint::{Checkpoint, Position};
 use crate::retrain::data::{Order, TrainingSet};
+use crate::retrain::digest::digest;
 use crate::retrain::loss::{Judge, Score};
 use crate::retrain::optimizer::fall;
 use crate::retrain::spec::RetrainSpec;
@@ -22,11 +23,17 @@ use crate::source::Source;
 const RATE_EVERY: usize = 10;
 /// Share of the steps in which the size is brought to the one wanted.
 const APPROACH: f64 = 0.6;
-/// The size is brought to this part of the one allowed, so that little is left to the dead zone in the end.
-const AIM: f64 = 0.997;
-/// Widest dead zone tried in the end, and trials to find the narrowest that will do.
-const WIDEST: f32 = 1.5;
-const TRIALS: usize = 10;
+/// The size is brought to so many times the one allowed. What is too much goes in the end: latents that still stand at their first levels
+/// are dear to change for a few bytes.
+const AIM: f64 = 1.003;
+/// Files larger than this part of the size allowed are not fitted to be judged.
+const NEAR: f64 = 1.03;
+/// Least and greatest λ tried to fit a file, the factor between trials, and trials to find the least that will do.
+const FITTING: (f32, f32) = (0.004, 4.0);
+const FACTOR: f32 = 4.0;
+const TRIALS: usize = 8;
+/// No more is tried once the file fills this part of its limit.
+const ENOUGH: f64 = 0.9985;
 /// Name of the best file's bytes in a checkpoint.
 const BEST_FILE: &str = "best/file";
 
@@ -54,8 +61,8 @@ pub struct CheckNote {
     pub file_bytes: u64,
     /// 8 · bytes / weights.
     pub bits_per_weight: f64,
-    /// Weight of a bit in units of the gradients' size.
-    pub pull: f64,
+    /// λ by which levels are chosen in training, squared steps of the quantizer per bit.
+    pub lambda: f32,
     /// Whether it is the best so far.
     pub best: bool,
 }
@@ -101,8 +108,8 @@ pub struct Retrained {
     pub after: Score,
     /// Steps done.
     pub steps: usize,
-    /// By how many steps of the quantizer rounding had to favour zero for the size's sake.
-    pub dead_zone: f32,
+    /// λ by which the file's levels were chosen for the size's sake, squared steps of the quantizer per bit.
+    pub lambda: f32,
 }
 
 /// Everything a run looks at.
@@ -135,7 +142,7 @@ pub fn retrain(
         return Err(TqzError::Request("there are no training images".to_owned()));
     }
     let file = CompressedModel::decode(start)?.file().clone();
-    let sums = (source.checksum(), crc32fast::hash(start));
+    let sums = [source.checksum(), crc32fast::hash(start), digest(set)];
     let asked = spec.target.and_then(|t| t.limit(source.weight_count()));
     let mut run = Run {
         judge: Judge::new(source.network(), set, spec)?,
@@ -185,8 +192,9 @@ impl Run<'_> {
             let (_, bytes) = checkpoint.arrays.swap_remove(index);
             bytes.into_iter().map(|b| b as u8).collect()
         });
-        self.student.restore(checkpoint.arrays)?;
         self.position = checkpoint.position;
+        let lambda = self.position.price.lambda;
+        self.student.restore(checkpoint.arrays, lambda)?;
         Ok(())
     }
 
@@ -203,10 +211,11 @@ impl Run<'_> {
     fn step(&mut self) -> Result<(), TqzError> {
         let (step, spec) = (self.position.step, self.spec);
         if step.is_multiple_of(RATE_EVERY) && self.student.is_modelled() {
-            let size = self.student.file(0.0)?.len() as u64;
             let wanted = self.wanted_bytes(step);
-            self.position.pull.follow(size, wanted);
-            self.student.renew_slopes();
+            let student = &self.student;
+            let size = |lambda: f32| Ok::<_, TqzError>(student.file(lambda)?.len() as u64);
+            self.position.price.solve(wanted, size)?;
+            self.student.renew(self.lambda());
         }
         let draws = self.order.draws(step);
         let network = self.student.network(self.source.network())?;
@@ -220,7 +229,7 @@ impl Run<'_> {
         let rates = StepRates {
             step,
             fall: fall(step, spec.steps),
-            pull: self.position.pull.strength as f32,
+            pull: self.position.price.pull(),
         };
         self.student.step(&gradients, rates);
         self.position.step += 1;
@@ -243,18 +252,24 @@ impl Run<'_> {
         from.max(to) * (1.0 - part) + to * part
     }
 
-    /// Judges the network; true to stop early.
+    /// Judges the file as it would be now; true to stop early.
     fn check(&mut self) -> Result<bool, TqzError> {
-        let held = self
-            .judge
-            .held(&self.student.network(self.source.network())?)?;
-        let file = self.student.file(0.0)?;
-        let file_bytes = file.len() as u64;
+        let now = Fitted {
+            lambda: self.lambda(),
+            bytes: self.student.file(self.lambda())?,
+        };
+        let fitted = match now.bytes.len() as f64 > NEAR * self.limit_bytes as f64 {
+            true => now,
+            false => self.fitted(now)?,
+        };
+        let held = self.judge.held(&decoded(self.source, &fitted.bytes)?)?;
+        let file_bytes = fitted.bytes.len() as u64;
         let fits = file_bytes <= self.limit_bytes;
         let best = fits && held.loss < self.position.best;
         if best {
             self.position.best = held.loss;
-            self.best_file = Some(file);
+            self.position.best_lambda = fitted.lambda;
+            self.best_file = Some(fitted.bytes);
             self.position.stale = 0;
         } else if fits && self.best_file.is_some() {
             self.position.stale += 1;
@@ -264,7 +279,7 @@ impl Run<'_> {
             held,
             file_bytes,
             bits_per_weight: self.source.bits_per_weight(file_bytes),
-            pull: self.position.pull.strength,
+            lambda: self.lambda(),
             best,
         });
         let patience = self.spec.patience;
@@ -272,57 +287,91 @@ impl Run<'_> {
     }
 
     fn finish(self, before: Score) -> Result<Outcome, TqzError> {
-        let (mut dead_zone, mut bytes) = match (self.fitted(), &self.best_file) {
-            (Ok(fitted), _) => fitted,
-            // Where nothing that was trained fits any more, what did is still there.
-            (Err(_), Some(best)) => (0.0, best.clone()),
-            (Err(error), None) => return Err(error),
+        let fitted = self.fitted(Fitted {
+            lambda: self.lambda(),
+            bytes: self.student.file(self.lambda())?,
+        })?;
+        let least = fitted.bytes.len() as u64;
+        let last = match least <= self.limit_bytes {
+            true => Some((
+                self.judge.held(&decoded(self.source, &fitted.bytes)?)?,
+                fitted,
+            )),
+            false => None,
         };
-        let mut after = self.judge.held(&decoded(self.source, &bytes)?)?;
-        if let Some(best) = self.best_file
-            && best != bytes
-        {
-            let score = self.judge.held(&decoded(self.source, &best)?)?;
-            if score.loss < after.loss {
-                (dead_zone, bytes, after) = (0.0, best, score);
-            }
-        }
+        // Where nothing that was trained fits any more, what did is still there.
+        let best = match self.best_file {
+            Some(bytes) => Some((
+                self.judge.held(&decoded(self.source, &bytes)?)?,
+                Fitted {
+                    lambda: self.position.best_lambda,
+                    bytes,
+                },
+            )),
+            None => None,
+        };
+        let better = last
+            .into_iter()
+            .chain(best)
+            .min_by(|(a, _), (b, _)| a.loss.total_cmp(&b.loss));
+        let (after, fitted) = better.ok_or_else(|| {
+            TqzError::Request(format!(
+                "the file cannot be made smaller than {least} bytes; {} are allowed",
+                self.limit_bytes
+            ))
+        })?;
         Ok(Outcome::Finished(Box::new(Retrained {
-            bytes,
+            bytes: fitted.bytes,
             before,
             after,
             steps: self.position.step,
-            dead_zone,
+            lambda: fitted.lambda,
         })))
     }
 
-    /// The file within its limit, with the narrowest dead zone that does it.
-    fn fitted(&self) -> Result<(f32, Vec<u8>), TqzError> {
-        let fits = |bytes: &Vec<u8>| bytes.len() as u64 <= self.limit_bytes;
-        let plain = self.student.file(0.0)?;
-        if fits(&plain) {
-            return Ok((0.0, plain));
-        }
-        let (mut low, mut high) = (0.0, WIDEST);
-        let mut best = self.student.file(high)?;
-        if !fits(&best) {
-            return Err(TqzError::Request(format!(
-                "the file cannot be made smaller than {} bytes; {} are allowed",
-                best.len(),
-                self.limit_bytes
-            )));
+    /// λ of the choice of levels now.
+    fn lambda(&self) -> f32 {
+        self.position.price.lambda
+    }
+
+    /// The file with the least λ that brings it within its limit, or with the greatest where none does; `best` is that of the λ that
+    /// training has now.
+    fn fitted(&self, mut best: Fitted) -> Result<Fitted, TqzError> {
+        let fits = |fitted: &Fitted| fitted.bytes.len() as u64 <= self.limit_bytes;
+        let at = |lambda: f32| {
+            let bytes = self.student.file(lambda)?;
+            Ok::<_, TqzError>(Fitted { lambda, bytes })
+        };
+        let (mut low, from) = (self.spec.lambda, best.lambda);
+        let (mut step, most) = FITTING;
+        while !fits(&best) {
+            if best.lambda >= most {
+                return Ok(best);
+            }
+            low = best.lambda;
+            best = at((from + step).min(most))?;
+            step *= FACTOR;
         }
         for _ in 0..TRIALS {
-            let middle = 0.5 * (low + high);
-            let bytes = self.student.file(middle)?;
-            if fits(&bytes) {
-                (high, best) = (middle, bytes);
+            let filled = best.bytes.len() as f64 >= ENOUGH * self.limit_bytes as f64;
+            if filled || best.lambda <= self.spec.lambda {
+                break;
+            }
+            let middle = at(0.5 * (low + best.lambda))?;
+            if fits(&middle) {
+                best = middle;
             } else {
-                low = middle;
+                low = middle.lambda;
             }
         }
-        Ok((high, best))
+        Ok(best)
     }
+}
+
+/// A file and the λ by which its levels were chosen.
+struct Fitted {
+    lambda: f32,
+    bytes: Vec<u8>,
 }
 
 /// The network that a file decodes to, on the original's graph.

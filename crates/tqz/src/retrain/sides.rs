@@ -1,4 +1,5 @@
-//! A side value's vector in training: numbers in units of their root mean square, stored with the step they had.
+//! A side value's vector in training: numbers in units of their root mean square, which the network sees as the file stores them,
+//! rounded to the step they had (straight-through as levels).
 
 use ndarray::{ArrayD, IxDyn};
 use tqz_format::Vector;
@@ -39,9 +40,9 @@ impl SideVector {
         })
     }
 
-    /// The tensor's numbers.
+    /// The tensor's numbers, as a decoder gives them.
     pub(crate) fn values(&self) -> ArrayD<f32> {
-        let values: Vec<f32> = self.units.iter().map(|u| u * self.unit).collect();
+        let values = self.vector().reconstruct().unwrap_or_default();
         ArrayD::from_shape_vec(IxDyn(&[values.len()]), values)
             .unwrap_or_else(|_| ArrayD::zeros(IxDyn(&[0])))
     }
@@ -65,5 +66,26 @@ impl SideVector {
             log2_step: self.log2_step,
             levels: self.units.iter().map(level).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is trained with is what the file holds: a number moves when its unit has moved half of the stored step.
+    #[test]
+    fn numbers_are_seen_as_they_are_stored() {
+        let stored = Vector {
+            site: 3,
+            log2_step: -2,
+            levels: vec![4, -8, 0],
+        };
+        let mut side = SideVector::new("bias", &stored).expect("legal");
+        assert_eq!(side.vector(), stored);
+        side.units[0] += 0.12 / side.unit;
+        assert_eq!(side.values().as_slice(), Some(&[1.0, -2.0, 0.0][..]));
+        side.units[0] += 0.02 / side.unit;
+        assert_eq!(side.values().as_slice(), Some(&[1.25, -2.0, 0.0][..]));
     }
 }

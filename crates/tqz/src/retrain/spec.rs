@@ -70,7 +70,8 @@ pub struct RetrainSpec {
     pub steps: usize,
     /// Images per step. Legal: 1 to 65536.
     pub batch: usize,
-    /// Greatest change of a latent level in one step, in steps of the quantizer; falls to 0 along a cosine. Legal: 0 to 1.
+    /// Greatest change of a latent level in one step, in steps of the quantizer; .4 of it where levels depend on each other; falls to 0 along
+    /// a cosine. Legal: 0 to 1.
     pub level_rate: f32,
     /// The same for the levels of synthesis bases.
     pub basis_rate: f32,
@@ -78,6 +79,9 @@ pub struct RetrainSpec {
     pub side_rate: f32,
     /// The same for the logarithm (base 2) of each matrix' step; 0 keeps the steps. Legal: 0 to 1.
     pub step_rate: f32,
+    /// Least λ of the choice of levels in training, squared steps of the quantizer per bit; 0: the nearest level or path while the size
+    /// allows. Legal: 0 to 1.
+    pub lambda: f32,
     /// Judge on images kept back after so many steps. Legal: at least 1.
     pub check_every: usize,
     /// Stop after so many judgements without a better one; 0 never.
@@ -103,6 +107,7 @@ impl Default for RetrainSpec {
             basis_rate: 0.02,
             side_rate: 2e-3,
             step_rate: 0.0,
+            lambda: 0.0,
             check_every: 100,
             patience: 0,
             checkpoint_every: 0,
@@ -124,6 +129,7 @@ impl RetrainSpec {
         check("the rate of bases", self.basis_rate.into(), 0.0..=1.0)?;
         check("the rate of side values", self.side_rate.into(), 0.0..=1.0)?;
         check("the rate of steps", self.step_rate.into(), 0.0..=1.0)?;
+        check("lambda", self.lambda.into(), 0.0..=1.0)?;
         check(
             "steps between judgements",
             self.check_every as f64,

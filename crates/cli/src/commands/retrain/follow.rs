@@ -25,7 +25,7 @@ const COLUMNS: [&str; 10] = [
     "held_accuracy_percent",
     "file_bytes",
     "bits_per_weight",
-    "pull",
+    "lambda",
 ];
 
 /// What is told of a run, and where its checkpoints go.
@@ -174,7 +174,7 @@ impl Watch for Follower<'_> {
             accuracy.map_or_else(String::new, |a| format!("{a:.3}")),
             note.file_bytes.to_string(),
             format!("{:.5}", note.bits_per_weight),
-            format!("{:.5}", note.pull),
+            format!("{:.5}", note.lambda),
         ]);
     }
 
