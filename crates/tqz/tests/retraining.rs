@@ -141,7 +141,7 @@ fn the_file_comes_nearer_to_the_original_at_no_more_bytes() {
 
 #[test]
 fn momentum_and_trained_steps_work_too() {
-    let [start, coarse] = [at(0.7), plain(1.2)].map(|config| compressed(&config));
+    let [start, coarse] = [at(0.7), plain(0.8)].map(|config| compressed(&config));
     for (start, spec) in [
         (
             &start,
@@ -212,7 +212,7 @@ fn every_transform_is_trained() {
     }
     let config = EncoderConfig {
         transform: TransformSpec::Elt,
-        ..at(1.0)
+        ..at(0.7)
     };
     let start = compressed(&config);
     let target = room(&start);
