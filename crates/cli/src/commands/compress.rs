@@ -252,7 +252,10 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         bits_per_weight: report.bits_per_weight,
         original_bytes: std::fs::metadata(&args.model)?.len(),
         calibration_images: evidence.statistics.images(),
-        macs_percent: args.macs.map(|_| macs_percent(&bytes)).transpose()?,
+        macs_percent: match args.macs {
+            Some(_) => Some(CompressedModel::decode(&bytes)?.costs(None)?.macs_percent()),
+            None => None,
+        },
         seconds: start.elapsed().as_secs_f64(),
         judged: judge.as_ref().and_then(|judge| {
             let found = report.judged?;
@@ -337,12 +340,6 @@ fn config(args: &Args, seed: u64) -> EncoderConfig {
         effort: args.preset.into(),
         seed,
     }
-}
-
-/// Multiply–accumulates of a file's network in the transform domain, in per cent of the dense one's.
-fn macs_percent(bytes: &[u8]) -> anyhow::Result<f64> {
-    let costs = CompressedModel::decode(bytes)?.costs(None)?;
-    Ok(100.0 * costs.macs() as f64 / costs.macs_dense().max(1) as f64)
 }
 
 fn text(outcome: &Outcome) -> String {

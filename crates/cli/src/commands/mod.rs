@@ -83,7 +83,7 @@ fn open(path: &Path) -> anyhow::Result<std::fs::File> {
 }
 
 /// Reads a whole file.
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     open(path)?

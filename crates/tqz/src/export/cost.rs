@@ -52,6 +52,11 @@ impl Costs {
         self.layers.iter().map(|layer| layer.macs).sum()
     }
 
+    /// Multiply–accumulates in the transform domain, in per cent of the dense network's.
+    pub fn macs_percent(&self) -> f64 {
+        100.0 * self.macs() as f64 / self.macs_dense().max(1) as f64
+    }
+
     /// Bytes of all dense weights.
     pub fn weight_bytes_dense(&self) -> u64 {
         self.layers

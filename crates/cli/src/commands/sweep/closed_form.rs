@@ -170,21 +170,12 @@ fn plot(series: &BTreeMap<String, Vec<&LayerRow>>) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::sweep::rows::tests;
 
     fn row(layer: Option<&str>, predicted: f64, measured: f64) -> LayerRow {
         LayerRow {
-            network: "n".to_owned(),
-            preset: "fast".to_owned(),
-            transform: "auto".to_owned(),
-            axis: "column".to_owned(),
-            step_by: "output".to_owned(),
-            macs_limit: None,
-            asked_bpw: 2.0,
             layer: layer.map(str::to_owned),
-            op: None,
-            weights: None,
-            predicted_distortion: predicted,
-            measured_distortion: measured,
+            ..LayerRow::new(&tests::row(), None, predicted, measured)
         }
     }
 

@@ -4,7 +4,7 @@
 use plotters::prelude::SeriesLabelPosition;
 
 use crate::commands::sweep::page::{ACCURACY, distance};
-use crate::commands::sweep::plot::{Plot, Series};
+use crate::commands::sweep::plot::{Plot, Series, range};
 use crate::commands::sweep::rows::Row;
 
 /// Whether no other file of the network is at least as close to the original, as small and as cheap to run, and better in one of them.
@@ -31,11 +31,6 @@ pub(super) fn plot(rows: &[&Row]) -> anyhow::Result<Option<String>> {
     let reference = rows.first().and_then(|row| (ACCURACY.reference)(row));
     let points = || series.values().flatten();
     let least = points().map(|p| p.0).fold(100.0, f64::min);
-    let values = || points().map(|p| p.1).chain(reference);
-    let low = values().fold(f64::INFINITY, f64::min);
-    let high = values().fold(f64::NEG_INFINITY, f64::max);
-    let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
-    let room = ((high - low) * 0.08).max(1e-3);
     let left = (least - 5.0).max(0.0);
     let plot = Plot {
         height: 380,
@@ -44,7 +39,7 @@ pub(super) fn plot(rows: &[&Row]) -> anyhow::Result<Option<String>> {
             ACCURACY.name,
         ],
         x: left..102.0,
-        y: low - room..high + room,
+        y: range(points().map(|p| p.1).chain(reference)),
         dashed: reference.map(|value| [(left, value), (102.0, value)]),
         line: Some(2),
         radius: 4,

@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 use plotters::prelude::SeriesLabelPosition;
 
 use crate::commands::sweep::gains::GainRow;
-use crate::commands::sweep::plot::{Plot, Series};
+use crate::commands::sweep::plot::{Plot, Series, range};
 use crate::commands::sweep::rows::{LayerRow, Row};
 use crate::commands::sweep::{Tables, closed_form, frontier, gains};
 use crate::output::{optional, thousands};
@@ -125,16 +125,11 @@ fn plot(rows: &[&Row], quantity: &Quantity) -> anyhow::Result<String> {
     let reference = rows.first().and_then(|row| (quantity.reference)(row));
     let points = || series.values().flatten();
     let widest = points().map(|p| p.0).fold(0.1, f64::max) * 1.05;
-    let values = || points().map(|p| p.1).chain(reference);
-    let low = values().fold(f64::INFINITY, f64::min);
-    let high = values().fold(f64::NEG_INFINITY, f64::max);
-    let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
-    let room = ((high - low) * 0.08).max(1e-3);
     let plot = Plot {
         height: 380,
         labels: ["bits per weight (whole file)", quantity.name],
         x: 0.0..widest,
-        y: low - room..high + room,
+        y: range(points().map(|p| p.1).chain(reference)),
         dashed: reference.map(|value| [(0.0, value), (widest, value)]),
         line: Some(2),
         radius: 4,

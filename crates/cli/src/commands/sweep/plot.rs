@@ -26,6 +26,16 @@ const COLOURS: [RGBColor; 8] = [
 /// Points by the name of their series.
 pub(super) type Series = BTreeMap<String, Vec<(f64, f64)>>;
 
+/// The range of an axis that shows these values with some room on both sides; 0 to 1 where there are none.
+pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let ends = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+        (low.min(v), high.max(v))
+    });
+    let (low, high) = if ends.0 <= ends.1 { ends } else { (0.0, 1.0) };
+    let room = ((high - low) * 0.08).max(1e-3);
+    low - room..high + room
+}
+
 /// A frame and how points are drawn in it.
 pub(super) struct Plot<'a> {
     /// Pixels from top to bottom.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tqz_data::{DataSet, OpenOptions};
 
 use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
+use crate::commands::read;
 
 /// A sweep: every network at every combination of preset, transform and rate.
 #[derive(Debug, Deserialize)]
@@ -131,10 +132,6 @@ impl NetworkSpec {
         of.update(&seed.to_le_bytes());
         Ok(format!("{:08x}", of.finalize()))
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 impl Set {

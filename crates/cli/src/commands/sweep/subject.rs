@@ -86,9 +86,10 @@ impl<'a> Subject<'a> {
         let small = Network::from_model(&decoded.to_model()?, &device)?;
         let reference = |number: usize, input: &ArrayD<f32>| self.reference(number, input);
         let scores = score_against(&small, reference, &self.test, bars)?;
-        let costs = decoded.costs(None)?;
-        let mut row = row(self.spec, combination, (&report, &scores), seconds);
-        row.macs_percent = Some(100.0 * costs.macs() as f64 / costs.macs_dense().max(1) as f64);
+        let row = Row {
+            macs_percent: Some(decoded.costs(None)?.macs_percent()),
+            ..row(self.spec, combination, (&report, &scores), seconds)
+        };
         let layers = if layer_images > 0 {
             self.layers(&row, (&report, &small), layer_images, bars)?
         } else {
