@@ -122,6 +122,11 @@ fn shards_add_up_and_serve_the_papers_method() {
         read("whole.stats") == read("merged.stats"),
         "shards do not add up"
     );
+    let seen = json(&tqz(here, &["inspect", "3.stats", "--json"]));
+    assert_eq!(seen["seen"][0]["start"], 64);
+    assert_eq!((&seen["images"], &seen["total"]), (&32.into(), &128.into()));
+    let layers = seen["layers"].as_array().expect("an array");
+    assert!(!layers.is_empty() && layers.iter().all(|l| l["images"] == 32.0));
 
     for (transform, axis) in [("elt", "row"), ("klt", "column"), ("dct2", "kernel")] {
         let file = format!("{axis}.tqz");

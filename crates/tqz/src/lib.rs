@@ -101,4 +101,4 @@ pub use retrain::{
 #[cfg(feature = "encoder")]
 pub use source::Source;
 #[cfg(feature = "encoder")]
-pub use statistics::{GroupStatistics, INPUT_BLOCK, LayerStatistics, Statistics};
+pub use statistics::{GroupStatistics, INPUT_BLOCK, LayerStatistics, LayerSummary, Statistics};

@@ -1,9 +1,11 @@
-//! `tqz inspect`: the layers of an ONNX or .tqz file, and where a .tqz file's bytes are.
+//! `tqz inspect`: the layers of an ONNX or .tqz file, where a .tqz file's bytes are, what statistics hold.
 
 #[cfg(feature = "encoder")]
 mod costs;
 #[cfg(feature = "encoder")]
 mod gains;
+#[cfg(feature = "encoder")]
+mod statistics;
 
 use std::path::PathBuf;
 
@@ -17,7 +19,7 @@ use crate::progress::Bars;
 /// Arguments of `tqz inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Network (.onnx or .tqz; without the encoder .tqz alone)
+    /// Network (.onnx or .tqz) or statistics written by `tqz calibrate`; without the encoder .tqz alone
     model: PathBuf,
     /// Coding gain of every transform on every layer of a network (.onnx), from its statistics
     #[cfg(feature = "encoder")]
@@ -52,6 +54,10 @@ pub(crate) fn run(args: &Args, console: &Console) -> anyhow::Result<()> {
     #[cfg(feature = "encoder")]
     if let Some(statistics) = &args.stats {
         return gains::show(&args.model, statistics, console);
+    }
+    #[cfg(feature = "encoder")]
+    if statistics::starts_like_it(&args.model)? {
+        return statistics::show(&args.model, console);
     }
     let outcome = if super::starts_compressed(&args.model)? {
         compressed(args, console)?

@@ -123,13 +123,18 @@ pub(crate) fn load_model(path: &Path, progress: &dyn Progress) -> anyhow::Result
 
 /// Whether the file at `path` begins like a `.tqz` file.
 pub(crate) fn starts_compressed(path: &Path) -> anyhow::Result<bool> {
+    Ok(is_compressed(&start_of(path, 8)?))
+}
+
+/// The first bytes of a file, fewer where it is shorter.
+pub(crate) fn start_of(path: &Path, bytes: u64) -> anyhow::Result<Vec<u8>> {
     use std::io::Read;
     let mut start = Vec::new();
     open(path)?
-        .take(8)
+        .take(bytes)
         .read_to_end(&mut start)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(is_compressed(&start))
+    Ok(start)
 }
 
 /// A line per layer.

@@ -5,6 +5,7 @@ mod file;
 mod moment;
 mod partial;
 mod shrinkage;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use crate::layout::WeightLayer;
 pub(crate) use moment::Moment;
 pub(crate) use partial::{PartialGroup, partial_sums};
 pub(crate) use shrinkage::shrinkage;
+pub use summary::LayerSummary;
 
 /// Longest patch whose second moment A is kept whole. Longer ones (dense layers after a flattened feature map) get a
 /// block-diagonal A with equal blocks of whole input channels: memory per layer is then at most `INPUT_BLOCK · K` numbers.

@@ -69,6 +69,18 @@ impl Moment {
         (0..self.order).map(move |r| (self.sum[packed(r) + r] / per) as f32)
     }
 
+    /// Sum of the squares of all elements of the mean.
+    pub(crate) fn mean_square(&self) -> f64 {
+        let per = self.divisor();
+        let row = |r: usize| {
+            let values = &self.sum[packed(r)..=packed(r) + r];
+            let square = |v: &f64| (v / per).powi(2);
+            let whole: f64 = values.iter().map(square).sum();
+            2.0 * whole - values.last().map_or(0.0, square)
+        };
+        (0..self.order).map(row).sum()
+    }
+
     fn divisor(&self) -> f64 {
         if self.count > 0.0 { self.count } else { 1.0 }
     }
