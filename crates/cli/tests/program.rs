@@ -122,6 +122,26 @@ fn shards_add_up_and_serve_the_papers_method() {
         read("whole.stats") == read("merged.stats"),
         "shards do not add up"
     );
+    // More shards than units of images: some are empty.
+    let few = ["--images", "40"];
+    let part = |shard: &str, file: &str| {
+        let mut args = vec!["calibrate", model, "--calib", calib, "--json", "-o", file];
+        args.extend(few);
+        args.extend(["--shard", shard]);
+        json(&tqz(here, &args));
+    };
+    part("1/1", "few.stats");
+    let files: Vec<(String, String)> = (1..=3)
+        .map(|i| (format!("{i}/3"), format!("few{i}.stats")))
+        .collect();
+    let mut merge = vec!["merge", "-o", "few-merged.stats", "--json"];
+    for (shard, file) in &files {
+        part(shard, file);
+        merge.push(file);
+    }
+    json(&tqz(here, &merge));
+    assert!(read("few.stats") == read("few-merged.stats"));
+
     let seen = json(&tqz(here, &["inspect", "3.stats", "--json"]));
     assert_eq!(seen["seen"][0]["start"], 64);
     assert_eq!((&seen["images"], &seen["total"]), (&32.into(), &128.into()));

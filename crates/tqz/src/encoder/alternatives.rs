@@ -32,6 +32,21 @@ pub(crate) enum Way {
     Second,
 }
 
+/// What to say where a transform was asked for and layers are better off without.
+pub(crate) fn untransformed(layers: &[Alternatives], asked: TransformSpec) -> Option<String> {
+    if !matches!(asked, TransformSpec::Klt | TransformSpec::Elt) {
+        return None;
+    }
+    let without = layers.iter().filter(|p| !p.is_transformed()).count();
+    (without > 0).then(|| {
+        format!(
+            "{without} of {} layers are not transformed: their channels are in groups, or a basis would cost more than it saves \
+             (along columns: fewer than {NARROW} rows or columns; --preset paper transforms these too)",
+            layers.len()
+        )
+    })
+}
+
 /// A layer with the ways in which it may be coded.
 #[derive(Debug, Clone)]
 pub(crate) struct Alternatives {
@@ -92,6 +107,11 @@ impl Alternatives {
     /// What had to be done to make the numbers work.
     pub(crate) fn warning(&self) -> Option<&String> {
         self.first.warning.as_ref()
+    }
+
+    /// Whether the first way is a transform.
+    pub(crate) fn is_transformed(&self) -> bool {
+        self.first.transformed.is_some() || self.first.mixed.is_some()
     }
 
     /// Distortion without each row of T of the first way; empty where that is no transform.

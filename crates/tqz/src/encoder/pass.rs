@@ -10,7 +10,7 @@ use tqz_format::{LayerRecord, TqzFile, Vector};
 
 use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
-use crate::encoder::alternatives::{Alternatives, Way};
+use crate::encoder::alternatives::{Alternatives, Way, untransformed};
 use crate::encoder::conditioned::unmeasured_sensitivity;
 use crate::encoder::guess::step_for;
 use crate::encoder::layer::CodedLayer;
@@ -154,7 +154,9 @@ impl<'a> Pass<'a> {
             let warning = p.warning()?;
             Some(format!("layer {}: {warning}", p.layer().name))
         });
-        of_layers.chain(self.shortened.clone())
+        of_layers
+            .chain(self.shortened.clone())
+            .chain(untransformed(&self.prepared, self.job.config.transform))
     }
 
     /// Whether the file is within the target.

@@ -34,6 +34,9 @@ pub struct LayerGains {
     pub shape: Vec<usize>,
     /// One a transform that the layer admits; none for grouped layers.
     pub gains: Vec<Gain>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Gain of one transform.
@@ -63,19 +66,23 @@ pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<Laye
     statistics.check_network(source.checksum())?;
     let unmeasured = unmeasured_sensitivity(statistics);
     let of_layer = |layer: &WeightLayer| {
-        let gains = match statistics.layers.get(&layer.name) {
+        let (gains, problem) = match statistics.layers.get(&layer.name) {
             Some(found) if layer.groups == 1 && statistics.fits(layer) => {
                 let mut groups = conditioned(layer, found, DAMPING, unmeasured);
                 let weights = source.matrix(layer)?;
-                // A layer whose covariances cannot be factored is not transformed: there is nothing to gain.
-                gains(&Subject::new(layer, weights, groups.swap_remove(0))).unwrap_or_default()
+                match gains(&Subject::new(layer, weights, groups.swap_remove(0))) {
+                    Ok(gains) => (gains, None),
+                    Err(_) => (Vec::new(), Some("covariances that cannot be factored")),
+                }
             }
-            _ => Vec::new(),
+            _ if layer.groups > 1 => (Vec::new(), Some("channels in groups")),
+            _ => (Vec::new(), Some("no statistics of its shape")),
         };
         Ok(LayerGains {
             name: layer.name.clone(),
             shape: layer.dims.clone(),
             gains,
+            problem: problem.map(str::to_owned),
         })
     };
     source.layers().par_iter().map(of_layer).collect()

@@ -6,7 +6,7 @@ use tqz_format::{
     StepScale,
 };
 
-use crate::config::{Damping, PaperSpec};
+use crate::config::{Damping, PaperSpec, TransformSpec};
 use crate::encoder::{Job, conditioned};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
@@ -106,13 +106,20 @@ impl PaperLayer {
         let damping = job.config.damping.unwrap_or(DAMPING);
         let mut groups = conditioned(layer, found, damping, unmeasured);
         if layer.groups != 1 {
-            return Ok(Self::grouped(layer, weights, &groups, spec));
+            let asked = job.config.transform != TransformSpec::Identity;
+            let told = asked.then(|| "its channels are in groups: not transformed".to_owned());
+            return Ok(Self::grouped(layer, weights, &groups, (spec, told)));
         }
         let (input, output) = groups.swap_remove(0);
         let judge = (input.to_single(), output.mapv(|v| v as f32));
         let subject = Subject::new(layer, weights, (input, output));
         let (transform, warning) = match subject.transform(job.config.transform, job.config.axis) {
-            Ok(transform) => (transform, None),
+            Ok(transform) => {
+                let missed = matches!(transform, Transform::None)
+                    && job.config.transform != TransformSpec::Identity;
+                let told = missed.then(|| subject.why_not(job.config.axis).to_owned());
+                (transform, told)
+            }
             Err(_) => (
                 Transform::None,
                 Some("its covariances cannot be factored: not transformed".to_owned()),
@@ -137,7 +144,7 @@ impl PaperLayer {
         layer: &WeightLayer,
         weights: Array2<f32>,
         groups: &[(BlockDiagonal<f64>, Array2<f64>)],
-        spec: PaperSpec,
+        (spec, warning): (PaperSpec, Option<String>),
     ) -> Self {
         let rows = layer.rows / layer.groups;
         let of_rows = |index: usize| std::iter::repeat_n(groups[index].0.diagonal(), rows);
@@ -157,7 +164,7 @@ impl PaperLayer {
             bases: vec![],
             judge: None,
             weights,
-            warning: None,
+            warning,
         }
     }
 

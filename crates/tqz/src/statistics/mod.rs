@@ -141,12 +141,19 @@ impl Statistics {
     ///
     /// # Errors
     /// Nothing to merge; shards of other networks, sets, seeds or metrics; images that two shards have in common.
-    pub fn merge(mut parts: Vec<Self>) -> Result<Self, TqzError> {
+    pub fn merge(parts: Vec<Self>) -> Result<Self, TqzError> {
+        // Where there are more shards than units of images, some have none; they did not even learn their metric.
+        let (mut parts, without): (Vec<Self>, Vec<Self>) =
+            parts.into_iter().partition(|part| !part.seen.is_empty());
+        let Some(first) = parts.first() else {
+            return without.into_iter().next().ok_or_else(nothing_to_merge);
+        };
+        for part in &without {
+            part.check_network(first.network)?;
+        }
         parts.sort_by_key(|part| part.seen.first().map_or(0, |range| range.start));
         let mut parts = parts.into_iter();
-        let mut merged = parts
-            .next()
-            .ok_or_else(|| TqzError::Request("there are no statistics to merge".to_owned()))?;
+        let mut merged = parts.next().ok_or_else(nothing_to_merge)?;
         for part in parts {
             merged.add(part)?;
         }
@@ -232,6 +239,10 @@ impl Statistics {
             found.groups.len() == layer.groups && found.groups.iter().all(expected)
         })
     }
+}
+
+fn nothing_to_merge() -> TqzError {
+    TqzError::Request("there are no statistics to merge".to_owned())
 }
 
 fn orders(layer: &LayerStatistics) -> impl Iterator<Item = usize> + '_ {

@@ -175,6 +175,17 @@ impl Subject {
         })
     }
 
+    /// Why [`Self::transform`] leaves the layer as it is along an axis.
+    pub(crate) fn why_not(&self, axis: Axis) -> &'static str {
+        match axis {
+            Axis::Kernel if self.period == 1 => "its kernels are single weights: not transformed",
+            _ if self.input.blocks.len() > 1 => {
+                "its patches are too long for one second moment: transformed by columns alone"
+            }
+            _ => "it has more channels than are transformed (4608): not transformed",
+        }
+    }
+
     /// A seen by row-transformed weights: `B·A·Bᵗ`, `B = Vᵗ` on the input channels (or positions) of a column.
     pub(crate) fn transformed_input(&self, dual: &Dual, axis: Axis) -> Array2<f64> {
         let k = self.weights.ncols();

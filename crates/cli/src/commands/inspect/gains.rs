@@ -1,5 +1,6 @@
 //! `tqz inspect --gain`: what each transform gains on each layer, from saved statistics.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -77,8 +78,18 @@ fn gain_table(layers: &[LayerGains]) -> String {
             condition,
         ]
     });
+    let mut problems: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for layer in layers {
+        if let Some(problem) = &layer.problem {
+            problems.entry(problem).or_default().push(&layer.name);
+        }
+    }
+    let problems = problems
+        .iter()
+        .map(|(problem, names)| format!("\nNot transformed, {problem}: {}", names.join(", ")));
+    let problems: String = problems.collect();
     format!(
-        "{}\nIn brackets: the part that comes from decorrelating the weights. Bits per weight are saved at high rate, S not counted.",
+        "{}{problems}\nIn brackets: the part that comes from decorrelating the weights. Bits per weight are saved at high rate, S not counted.",
         table(&header, 2, rows.collect())
     )
 }
