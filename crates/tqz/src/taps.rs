@@ -8,7 +8,7 @@ use tqz_engine::{Layer, LayerOp, Side};
 use crate::calibrate::image_number;
 use crate::layout::WeightLayer;
 use crate::statistics::PartialGroup;
-use crate::unfold::{Plane, Window, spread, unfold};
+use crate::unfold::{Plane, Window, spread, unfold, unfold_all};
 
 /// Patches wanted per patch element over the whole set; positions beyond that are subsampled.
 const PATCHES_PER_ELEMENT: usize = 16;
@@ -178,8 +178,7 @@ impl LayerTaps<'_> {
             return;
         };
         let per_input = (g.channels / x.channels.max(1)).max(1);
-        let positions: Vec<usize> = (0..g.area()).collect();
-        let mut patches = Array2::zeros((self.layer.cols, positions.len()));
+        let mut patches = Array2::zeros((self.layer.cols, g.area()));
         for image in 0..x.count {
             let plane = Plane {
                 values: x.image(image),
@@ -188,8 +187,8 @@ impl LayerTaps<'_> {
             for (channel, group) in sums.iter_mut().enumerate() {
                 let source = channel / per_input;
                 if channel % per_input == 0 {
-                    let at = (&positions[..], &g.extents[..]);
-                    unfold(plane, &window, source..source + 1, at, patches.view_mut());
+                    let channel = source..source + 1;
+                    unfold_all(plane, &window, channel, &g.extents, &mut patches);
                 }
                 let gradient = &g.image(image)[channel * g.area()..(channel + 1) * g.area()];
                 let by_weight = Array2::from_shape_fn((self.layer.cols, 1), |(k, _)| {

@@ -1,7 +1,7 @@
 //! Patches of a layer's input as columns (im2col), for kernels over any number of axes, with a choice of positions; also for
 //! transposed convolutions, where a patch holds the inputs that reach an output position.
 
-use ndarray::ArrayViewMut2;
+use ndarray::{Array2, ArrayViewMut2};
 
 /// Kernel geometry along the spatial axes; all vectors have one entry per axis, `pads_begin` and `pads_end` may differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,87 @@ pub(crate) fn unfold(
     }
 }
 
+/// The same at all output positions in order, by runs along the last axis; what lies in the padding is left alone, so that `out` has
+/// to hold zeros there, and may be the one that an image of the same extents was written to.
+pub(crate) fn unfold_all(
+    plane: Plane<'_>,
+    window: &Window,
+    channels: std::ops::Range<usize>,
+    output_extents: &[usize],
+    out: &mut Array2<f32>,
+) {
+    let area: usize = plane.extents.iter().product();
+    let taps: usize = window.kernel.iter().product();
+    for tap in 0..taps {
+        let shift = coordinates(tap, &window.kernel);
+        let runs = Runs::new(&shift, window, plane.extents, output_extents);
+        for (i, channel) in channels.clone().enumerate() {
+            let source = &plane.values[channel * area..(channel + 1) * area];
+            let mut row = out.row_mut(i * taps + tap);
+            if let Some(row) = row.as_slice_mut() {
+                runs.copy(source, row);
+            }
+        }
+    }
+}
+
+/// Where one tap of the kernel finds its inputs, for the output positions in order.
+struct Runs {
+    /// For each output row, the place of the input row that it meets.
+    rows: Vec<Option<usize>>,
+    /// Places within a row: (output, input).
+    along: Vec<(usize, usize)>,
+    /// Whether both go up by one.
+    contiguous: bool,
+    /// Extent of the output along the last axis.
+    length: usize,
+}
+
+impl Runs {
+    fn new(tap: &[usize], window: &Window, extents: &[usize], output_extents: &[usize]) -> Self {
+        let last = extents.len().saturating_sub(1);
+        let length = output_extents.last().copied().unwrap_or(1);
+        let along = (0..length).filter_map(|at| {
+            let source = match extents.get(last) {
+                Some(&extent) => window.source(last, at, tap[last], extent)?,
+                None => 0,
+            };
+            Some((at, source))
+        });
+        let along: Vec<(usize, usize)> = along.collect();
+        let count: usize = output_extents.iter().take(last).product();
+        let row = |index: usize| {
+            let at = coordinates(index, &output_extents[..last]);
+            let place = offset(&at, &tap[..last], window, &extents[..last])?;
+            Some(place * extents.get(last).copied().unwrap_or(1))
+        };
+        Self {
+            rows: (0..count).map(row).collect(),
+            contiguous: along.windows(2).all(|w| (w[0].0 + 1, w[0].1 + 1) == w[1]),
+            along,
+            length,
+        }
+    }
+
+    fn copy(&self, source: &[f32], to: &mut [f32]) {
+        let Some(&(first_to, first_from)) = self.along.first() else {
+            return;
+        };
+        for (to, start) in to.chunks_mut(self.length).zip(&self.rows) {
+            let Some(start) = *start else { continue };
+            let from = &source[start..];
+            if self.contiguous {
+                let run = self.along.len();
+                to[first_to..first_to + run].copy_from_slice(&from[first_from..first_from + run]);
+                continue;
+            }
+            for &(at, place) in &self.along {
+                to[at] = from[place];
+            }
+        }
+    }
+}
+
 /// Coordinates of a flat index in row-major order.
 fn coordinates(mut index: usize, extents: &[usize]) -> Vec<usize> {
     let mut out = vec![0; extents.len()];
@@ -106,7 +187,6 @@ pub(crate) fn spread(count: usize, budget: usize, phase: f64) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
 
     #[test]
     fn patches_of_a_padded_strided_kernel_are_those_of_the_definition() {
@@ -147,6 +227,36 @@ mod tests {
                         assert_eq!(out[(c * 6 + ky * 2 + kx, column)], expected);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn all_patches_by_runs_are_those_position_by_position() {
+        let geometry = |strides: [usize; 2], transposed: bool| Window {
+            kernel: vec![3, 2],
+            strides: strides.to_vec(),
+            dilations: vec![1, 2],
+            pads_begin: vec![1, 1],
+            transposed,
+        };
+        let (extents, output_extents) = ([5, 7], [4, 6]);
+        let positions: Vec<usize> = (0..24).collect();
+        for (strides, transposed) in [([1, 1], false), ([2, 2], false), ([1, 2], true)] {
+            let window = geometry(strides, transposed);
+            let mut fast = Array2::zeros((12, 24));
+            // The second image is written over the first.
+            for shift in [0.5, 3.25] {
+                let values: Vec<f32> = (0..105).map(|v| v as f32 + shift).collect();
+                let plane = Plane {
+                    values: &values,
+                    extents: &extents,
+                };
+                let mut plain = Array2::zeros((12, 24));
+                let at = (&positions[..], &output_extents[..]);
+                unfold(plane, &window, 1..3, at, plain.view_mut());
+                unfold_all(plane, &window, 1..3, &output_extents, &mut fast);
+                assert_eq!(fast, plain, "{strides:?} {transposed}");
             }
         }
     }

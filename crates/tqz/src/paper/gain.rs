@@ -112,7 +112,34 @@ fn gains(subject: &Subject) -> Result<Vec<Gain>, crate::linalg::NumericalFailure
             condition: condition(&of)?,
         });
     }
+    for transform in [TransformSpec::Klt, TransformSpec::Elt] {
+        let along = |axis: Axis| {
+            let mut gains = found.iter();
+            gains
+                .find(|g| (g.transform, g.axis) == (transform, axis))
+                .copied()
+        };
+        if let (Some(column), Some(row)) = (along(Axis::Column), along(Axis::Row)) {
+            found.push(column.and(row));
+        }
+    }
     Ok(found)
+}
+
+impl Gain {
+    /// Gain of the transform of both sides (paper 7.1) from those of each: covariances of a matrix whose rows and columns are mixed
+    /// apart are Kronecker products, so that variances after the transform are products, and their geometric means are, too.
+    fn and(self, other: Self) -> Self {
+        Self {
+            axis: Axis::Both,
+            weights_db: self.weights_db + other.weights_db,
+            gradients_db: self.gradients_db + other.gradients_db,
+            total_db: self.total_db + other.total_db,
+            bits_per_weight: self.bits_per_weight + other.bits_per_weight,
+            condition: self.condition.max(other.condition),
+            ..self
+        }
+    }
 }
 
 fn condition(of: &Covariances) -> Result<f64, crate::linalg::NumericalFailure> {
