@@ -21,6 +21,7 @@ pub(crate) use moment::Moment;
 pub(crate) use partial::{PartialGroup, partial_sums};
 pub(crate) use shrinkage::shrinkage;
 pub use summary::LayerSummary;
+use summary::mean_diagonal;
 
 /// Longest patch whose second moment A is kept whole. Longer ones (dense layers after a flattened feature map) get a
 /// block-diagonal A with equal blocks of whole input channels: memory per layer is then at most `INPUT_BLOCK · K` numbers.
@@ -74,11 +75,7 @@ impl GroupStatistics {
 
     /// Mean diagonal of A times mean diagonal of G.
     pub(crate) fn mean_sensitivity(&self) -> f64 {
-        let order: usize = self.input.iter().map(Moment::order).sum();
-        let input = self.input.iter().flat_map(Moment::mean_diagonal);
-        let input = input.map(f64::from).sum::<f64>() / order.max(1) as f64;
-        let output = self.output.mean_diagonal().map(f64::from).sum::<f64>();
-        input * (output / self.output.order().max(1) as f64)
+        mean_diagonal(&self.input) * mean_diagonal(std::slice::from_ref(&self.output))
     }
 
     /// Number of patches seen.

@@ -69,7 +69,8 @@ fn trace(blocks: &[Moment]) -> f64 {
         .sum()
 }
 
-fn mean_diagonal(blocks: &[Moment]) -> f64 {
+/// Mean diagonal of a matrix given by its blocks.
+pub(super) fn mean_diagonal(blocks: &[Moment]) -> f64 {
     let order: usize = blocks.iter().map(Moment::order).sum();
     trace(blocks) / order.max(1) as f64
 }
