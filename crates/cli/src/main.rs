@@ -9,6 +9,8 @@ mod data;
 mod output;
 #[cfg(feature = "encoder")]
 mod page;
+#[cfg(feature = "encoder")]
+mod plot;
 mod progress;
 #[cfg(feature = "encoder")]
 mod runtime;

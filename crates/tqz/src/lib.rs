@@ -87,7 +87,7 @@ pub use judge::{Judge, Judged};
 pub use layout::WeightLayer;
 #[cfg(feature = "encoder")]
 pub use paper::{
-    CURVE_IMAGES, CurvePoint, CurveStore, Gain, LayerGains, PaperCurves, coding_gains,
+    BlockCurve, CURVE_IMAGES, CurvePoint, CurveStore, Gain, LayerGains, PaperCurves, coding_gains,
 };
 pub use progress::{Progress, Silent};
 #[cfg(feature = "encoder")]

@@ -13,6 +13,7 @@ use tqz_data::DataSet;
 
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate_without, load_images, read_statistics};
+use crate::commands::curve_page::curve_page;
 use crate::commands::curves::CurveFile;
 use crate::commands::judge::{Bound, HeldBack};
 use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
@@ -62,6 +63,9 @@ pub(crate) struct Args {
     /// not measured again
     #[arg(long, value_name = "FILE", requires = "calib")]
     measured_curves: Option<PathBuf>,
+    /// Paper's quantizer: also write a page with the D(R) curves of every layer, those measured among them
+    #[arg(long, value_name = "PAGE.html")]
+    curves: Option<PathBuf>,
     /// Weight of a bit against squared error (0: plain rounding)
     #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
     lambda: f64,
@@ -213,12 +217,15 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .clone()
         .unwrap_or_else(|| args.model.with_extension("tqz"));
     check_free(&output, common.force)?;
+    if let Some(page) = &args.curves {
+        check_free(page, common.force)?;
+    }
     let config = config(args, common.seed);
     config.check().map_err(usage)?;
-    if args.measured_curves.is_some() && (config.paper.is_none() || args.target.bound()?.is_some())
-    {
+    let by_curves = args.measured_curves.is_some() || args.curves.is_some();
+    if by_curves && (config.paper.is_none() || args.target.bound()?.is_some()) {
         return Err(usage(TqzError::Request(
-            "--measured-curves goes with --preset paper and a size".to_owned(),
+            "--curves and --measured-curves go with --preset paper and a size".to_owned(),
         )));
     }
     let device = super::device(common)?;
@@ -239,8 +246,12 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     }
     let judge = evidence.judge(args, &source, &bars)?;
     let given = (&source, &evidence);
-    let (bytes, report) = encode(args, given, (&config, judge.as_ref()), &bars)
-        .with_context(|| args.model.display().to_string())?;
+    let encoded = if by_curves {
+        encode_by_curves(args, given, (&config, common.force), &bars)
+    } else {
+        encode(given, (&config, judge.as_ref()), &bars)
+    };
+    let (bytes, report) = encoded.with_context(|| args.model.display().to_string())?;
     write_file(&output, &bytes, common.force)?;
     for warning in &report.warnings {
         console.note(0, &format!("warning: {warning}"));
@@ -270,25 +281,43 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     console.result(&outcome, || text(&outcome))
 }
 
-/// The file, by whichever way is asked for.
-fn encode(
+/// The paper's file, its curves measured and shown as asked for.
+fn encode_by_curves(
     args: &Args,
+    (source, evidence): (&Source, &Evidence),
+    (config, force): (&EncoderConfig, bool),
+    progress: &dyn Progress,
+) -> anyhow::Result<(Vec<u8>, Report)> {
+    let statistics = &evidence.statistics;
+    let mut curves = PaperCurves::new(source, statistics, config, progress)?;
+    let predicted = curves.blocks();
+    let mut measured = None;
+    if let (Some(path), Some(images)) = (&args.measured_curves, &evidence.images) {
+        let mut file = CurveFile::open(path, &curves.fingerprint(statistics, images)?)?;
+        curves.measure(source, images, &mut file, progress)?;
+        measured = Some(curves.blocks());
+    }
+    if let Some(path) = &args.curves {
+        let name = args.model.file_stem().unwrap_or_default();
+        let title = format!("Distortion against rate: {}", name.to_string_lossy());
+        let page = curve_page(&title, &predicted, measured.as_deref())?;
+        write_file(path, page.as_bytes(), force)?;
+    }
+    Ok(curves.compress(source, config.target)?)
+}
+
+/// The file, within a size or a loss.
+fn encode(
     (source, evidence): (&Source, &Evidence),
     (config, judge): (&EncoderConfig, Option<&HeldBack>),
     progress: &dyn Progress,
 ) -> anyhow::Result<(Vec<u8>, Report)> {
     let statistics = &evidence.statistics;
-    Ok(match (&args.measured_curves, judge, &evidence.images) {
-        (Some(path), _, Some(images)) => {
-            let mut curves = PaperCurves::new(source, statistics, config, progress)?;
-            let mut file = CurveFile::open(path, &curves.fingerprint(statistics, images)?)?;
-            curves.measure(source, images, &mut file, progress)?;
-            curves.compress(source, config.target)?
-        }
-        (_, Some(judge), Some(images)) => {
+    Ok(match (judge, &evidence.images) {
+        (Some(judge), Some(images)) => {
             tqz::compress_within(source, statistics, images, (config, judge), progress)?
         }
-        (_, _, images) => tqz::compress(source, statistics, images.as_ref(), config, progress)?,
+        (_, images) => tqz::compress(source, statistics, images.as_ref(), config, progress)?,
     })
 }
 

@@ -7,6 +7,8 @@ pub(crate) mod calibrate;
 #[cfg(feature = "encoder")]
 pub(crate) mod compress;
 #[cfg(feature = "encoder")]
+mod curve_page;
+#[cfg(feature = "encoder")]
 mod curves;
 pub(crate) mod decompress;
 #[cfg(feature = "encoder")]

@@ -113,12 +113,11 @@ impl PaperLayer {
         let (input, output) = groups.swap_remove(0);
         let judge = (input.to_single(), output.mapv(|v| v as f32));
         let subject = Subject::new(layer, weights, (input, output));
+        let asked = job.config.transform != TransformSpec::Identity;
         let (transform, warning) = match subject.transform(job.config.transform, job.config.axis) {
             Ok(transform) => {
-                let missed = matches!(transform, Transform::None)
-                    && job.config.transform != TransformSpec::Identity;
-                let told = missed.then(|| subject.why_not(job.config.axis).to_owned());
-                (transform, told)
+                let missed = subject.why_not(job.config.axis).filter(|_| asked);
+                (transform, missed.map(str::to_owned))
             }
             Err(_) => (
                 Transform::None,

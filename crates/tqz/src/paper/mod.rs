@@ -34,6 +34,19 @@ pub struct PaperCurves {
     config: EncoderConfig,
 }
 
+/// D(R) of one block of a layer.
+#[derive(Debug, Clone)]
+pub struct BlockCurve {
+    /// Name of the weight tensor.
+    pub layer: String,
+    /// 0: T or the weights; 1, 2: the bases.
+    pub part: usize,
+    /// Number of the block within the part.
+    pub block: usize,
+    /// Distortion that the block alone causes, by bits of each level from 0 up.
+    pub distortions: Vec<f64>,
+}
+
 impl PaperCurves {
     /// Transforms all layers and finds the curves of their blocks by the closed form.
     ///
@@ -114,6 +127,21 @@ impl PaperCurves {
         };
         let of_layers = self.layers.iter().filter_map(PaperLayer::warning);
         report_of(source, file, coded, of_layers.chain(shortened).collect())
+    }
+
+    /// The curves as they stand, block by block.
+    pub fn blocks(&self) -> Vec<BlockCurve> {
+        let of_layer = |layer: &PaperLayer| {
+            let places = layer.places().into_iter();
+            let curves = places.map(|place| BlockCurve {
+                layer: layer.layer().name.clone(),
+                part: place.part,
+                block: place.block,
+                distortions: layer.curve(place).iter().map(|p| p.distortion).collect(),
+            });
+            curves.collect::<Vec<_>>()
+        };
+        self.layers.iter().flat_map(of_layer).collect()
     }
 
     fn check(&self, source: &Source) -> Result<(), TqzError> {

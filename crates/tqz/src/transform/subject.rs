@@ -138,7 +138,30 @@ impl Subject {
         sum
     }
 
-    /// The transform asked for, where the layer is of a size for it; the ELT where none is named.
+    /// Why the layer is left as it is along an axis, if it is.
+    pub(crate) fn why_not(&self, axis: Axis) -> Option<&'static str> {
+        let mixed = match axis {
+            Axis::Column => self.weights.nrows(),
+            Axis::Row => self.channels(),
+            Axis::Kernel => self.period,
+            Axis::Both => self.weights.nrows().max(self.channels()),
+        };
+        let in_parts = self.input.blocks.len() > 1 && axis != Axis::Column;
+        match axis {
+            Axis::Kernel if self.period == 1 => {
+                Some("its kernels are single weights: not transformed")
+            }
+            _ if in_parts => {
+                Some("its patches are too long for one second moment: transformed by columns alone")
+            }
+            _ if mixed > MOST_ROWS => {
+                Some("it has more channels than are transformed (4608): not transformed")
+            }
+            _ => None,
+        }
+    }
+
+    /// The transform asked for, where [`Self::why_not`] has nothing against it; the ELT where none is named.
     ///
     /// # Errors
     /// Covariances that cannot be factored.
@@ -147,15 +170,7 @@ impl Subject {
         spec: TransformSpec,
         axis: Axis,
     ) -> Result<Transform, NumericalFailure> {
-        let (n, m) = (self.weights.nrows(), self.channels());
-        let whole = self.input.blocks.len() == 1;
-        let possible = match axis {
-            Axis::Column => n <= MOST_ROWS,
-            Axis::Row => m <= MOST_ROWS && whole,
-            Axis::Kernel => self.period > 1 && whole,
-            Axis::Both => n.max(m) <= MOST_ROWS && whole,
-        };
-        if !possible || spec == TransformSpec::Identity {
+        if spec == TransformSpec::Identity || self.why_not(axis).is_some() {
             return Ok(Transform::None);
         }
         let dual = |axis: Axis| {
@@ -173,17 +188,6 @@ impl Subject {
             Axis::Kernel => Transform::Kernel(dual(axis)?),
             Axis::Both => Transform::Both(dual(Axis::Column)?, dual(Axis::Row)?),
         })
-    }
-
-    /// Why [`Self::transform`] leaves the layer as it is along an axis.
-    pub(crate) fn why_not(&self, axis: Axis) -> &'static str {
-        match axis {
-            Axis::Kernel if self.period == 1 => "its kernels are single weights: not transformed",
-            _ if self.input.blocks.len() > 1 => {
-                "its patches are too long for one second moment: transformed by columns alone"
-            }
-            _ => "it has more channels than are transformed (4608): not transformed",
-        }
     }
 
     /// A seen by row-transformed weights: `B·A·Bᵗ`, `B = Vᵗ` on the input channels (or positions) of a column.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use maud::{Markup, PreEscaped, html};
 use plotters::prelude::SeriesLabelPosition;
 
-use crate::commands::sweep::plot::{Plot, Series};
 use crate::commands::sweep::rows::LayerRow;
+use crate::plot::{Plot, Series};
 
 /// Distortions below this (nats, or squared error) are lost in rounding and not compared.
 const LEAST: f64 = 1e-9;

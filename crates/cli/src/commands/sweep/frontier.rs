@@ -4,8 +4,8 @@
 use plotters::prelude::SeriesLabelPosition;
 
 use crate::commands::sweep::page::{ACCURACY, distance};
-use crate::commands::sweep::plot::{Plot, Series, range};
 use crate::commands::sweep::rows::Row;
+use crate::plot::{Plot, Series, range};
 
 /// Whether no other file of the network is at least as close to the original, as small and as cheap to run, and better in one of them.
 pub(super) fn has(rows: &[&Row], row: &Row) -> bool {

@@ -7,7 +7,7 @@ use plotters::prelude::SeriesLabelPosition;
 use serde::{Deserialize, Serialize};
 use tqz::{Axis, Gain, LayerGains, TransformSpec};
 
-use crate::commands::sweep::plot::Plot;
+use crate::plot::Plot;
 
 /// Gain of one transform on one layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,6 @@ mod combination;
 mod frontier;
 mod gains;
 mod page;
-mod plot;
 mod rows;
 mod spec;
 mod subject;

@@ -4,11 +4,11 @@ use maud::{Markup, PreEscaped, html};
 use plotters::prelude::SeriesLabelPosition;
 
 use crate::commands::sweep::gains::GainRow;
-use crate::commands::sweep::plot::{Plot, Series, range};
 use crate::commands::sweep::rows::{LayerRow, Row};
 use crate::commands::sweep::{Tables, closed_form, frontier, gains};
 use crate::output::{optional, thousands};
 use crate::page::page;
+use crate::plot::{Plot, Series, range};
 
 /// What a plot shows on its vertical axis.
 pub(super) struct Quantity {

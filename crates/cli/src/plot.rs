@@ -1,4 +1,4 @@
-//! Plots of a sweep's page: series of points in one frame, with labels, an optional dashed line, and a legend.
+//! Plots of HTML pages: series of points in one frame, with labels, an optional dashed line, and a legend.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,10 +24,10 @@ const COLOURS: [RGBColor; 8] = [
 ];
 
 /// Points by the name of their series.
-pub(super) type Series = BTreeMap<String, Vec<(f64, f64)>>;
+pub(crate) type Series = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// The range of an axis that shows these values with some room on both sides; 0 to 1 where there are none.
-pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+pub(crate) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let ends = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
         (low.min(v), high.max(v))
     });
@@ -37,24 +37,24 @@ pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
 }
 
 /// A frame and how points are drawn in it.
-pub(super) struct Plot<'a> {
+pub(crate) struct Plot<'a> {
     /// Pixels from top to bottom.
-    pub(super) height: u32,
+    pub(crate) height: u32,
     /// What the axes show.
-    pub(super) labels: [&'a str; 2],
-    pub(super) x: Range<f64>,
-    pub(super) y: Range<f64>,
+    pub(crate) labels: [&'a str; 2],
+    pub(crate) x: Range<f64>,
+    pub(crate) y: Range<f64>,
     /// From where to where a dashed line goes.
-    pub(super) dashed: Option<[(f64, f64); 2]>,
+    pub(crate) dashed: Option<[(f64, f64); 2]>,
     /// Width of the lines that join points; none: they are not joined.
-    pub(super) line: Option<u32>,
-    pub(super) radius: i32,
-    pub(super) legend: SeriesLabelPosition,
+    pub(crate) line: Option<u32>,
+    pub(crate) radius: i32,
+    pub(crate) legend: SeriesLabelPosition,
 }
 
 impl Plot<'_> {
     /// The plot as an SVG element.
-    pub(super) fn svg(&self, series: &Series) -> anyhow::Result<String> {
+    pub(crate) fn svg(&self, series: &Series) -> anyhow::Result<String> {
         let mut svg = String::new();
         self.draw(series, &mut svg)
             .map_err(|e| anyhow!("a plot could not be drawn: {e}"))?;
