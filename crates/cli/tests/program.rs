@@ -192,18 +192,26 @@ fn shards_add_up_and_serve_the_papers_method() {
             "--json",
         ],
     ));
+    let mut compared = [0; 3];
     for layer in gains["layers"].as_array().expect("layers") {
-        let gain = |transform: &str| {
-            let gains = layer["gains"].as_array().expect("gains");
-            let found = gains
-                .iter()
-                .find(|g| g["transform"] == transform && g["axis"] == "column");
-            found.and_then(|g| g["total_db"].as_f64())
+        let gain = |transform: &str, axis: &str| {
+            let mut gains = layer["gains"].as_array().expect("gains").iter();
+            gains.find(|g| g["transform"] == transform && g["axis"] == axis)
         };
-        if let (Some(klt), Some(elt)) = (gain("klt"), gain("elt")) {
-            assert!(elt >= klt && elt >= 0.0, "{layer}");
+        for (axis, compared) in ["column", "row", "kernel"].iter().zip(&mut compared) {
+            let number = |of: &serde_json::Value, key: &str| of[key].as_f64().expect("a number");
+            if let (Some(klt), Some(elt)) = (gain("klt", axis), gain("elt", axis)) {
+                let [klt_db, elt_db] = [klt, elt].map(|g| number(g, "total_db"));
+                assert!(elt_db >= klt_db - 1e-9 && elt_db >= -1e-9, "{layer}");
+                let parts = number(elt, "weights_db") + number(elt, "gradients_db");
+                assert!((parts - elt_db).abs() < 1e-9, "{layer}");
+                let bits = number(elt, "weights_bits") + number(elt, "gradients_bits");
+                assert!((bits - number(elt, "bits_per_weight")).abs() < 1e-9);
+                *compared += 1;
+            }
         }
     }
+    assert!(compared.iter().all(|&count| count > 0), "{compared:?}");
 }
 
 /// Compresses, trains and logs; goes on from a checkpoint after Ctrl-C to the same bytes.
@@ -609,7 +617,7 @@ fn a_sweep_that_was_cut_off_goes_on_where_it_stopped() {
     assert_eq!((measured.len() - 1) % 6, 0, "every point has all layers");
     assert!(gained.len() > 8);
     let page = std::fs::read_to_string(here.join("out/index.html")).expect("a page");
-    assert_eq!(page.matches("<svg").count(), 5);
+    assert_eq!(page.matches("<svg").count(), 6);
 
     // The last point is lost while its layers are there already.
     let text = std::fs::read_to_string(&raw).expect("a table");

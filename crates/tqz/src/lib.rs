@@ -87,7 +87,8 @@ pub use judge::{Judge, Judged};
 pub use layout::WeightLayer;
 #[cfg(feature = "encoder")]
 pub use paper::{
-    BlockCurve, CURVE_IMAGES, CurvePoint, CurveStore, Gain, LayerGains, PaperCurves, coding_gains,
+    BlockCurve, CURVE_IMAGES, CurvePoint, CurveStore, Gain, LayerGains, MissingGain, PaperCurves,
+    coding_gains,
 };
 pub use progress::{Progress, Silent};
 #[cfg(feature = "encoder")]

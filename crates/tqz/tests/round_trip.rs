@@ -159,12 +159,13 @@ fn the_papers_quantizer_works_with_every_transform_and_axis() {
         let loss = divergence(source, &bytes);
         assert!(loss < 0.05, "{transform:?} {axis:?}: {loss}");
         let least = *identity.get_or_insert(loss);
-        if axis == Axis::Kernel || (axis, transform) == (Axis::Row, TransformSpec::Elt) {
-            assert!(
-                loss < 1.5 * least,
-                "{transform:?} {axis:?}: {loss} of {least}"
-            );
-        }
+        let most = match (axis, transform) {
+            (Axis::Kernel | Axis::Row, TransformSpec::Klt | TransformSpec::Elt) => least,
+            // Fixed bases, in files of a whole number of bits a block: not always less.
+            (Axis::Kernel, _) => 2.0 * least,
+            _ => f64::INFINITY,
+        };
+        assert!(loss < most, "{transform:?} {axis:?}: {loss} of {least}");
     }
 }
 

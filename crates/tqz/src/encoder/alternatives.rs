@@ -33,15 +33,24 @@ pub(crate) enum Way {
 }
 
 /// What to say where a transform was asked for and layers are better off without.
-pub(crate) fn untransformed(layers: &[Alternatives], asked: TransformSpec) -> Option<String> {
-    if !matches!(asked, TransformSpec::Klt | TransformSpec::Elt) {
+pub(crate) fn untransformed(layers: &[Alternatives], config: &EncoderConfig) -> Option<String> {
+    if matches!(
+        config.transform,
+        TransformSpec::Auto | TransformSpec::Identity
+    ) {
         return None;
     }
     let without = layers.iter().filter(|p| !p.is_transformed()).count();
+    let why = match config.axis {
+        Axis::Kernel => "or their kernels are single weights".to_owned(),
+        Axis::Row => "or their patches are too long for one second moment".to_owned(),
+        _ => format!(
+            "or a basis would cost more than it saves (fewer than {NARROW} rows or columns; --preset paper transforms these too)"
+        ),
+    };
     (without > 0).then(|| {
         format!(
-            "{without} of {} layers are not transformed: their channels are in groups, or a basis would cost more than it saves \
-             (along columns: fewer than {NARROW} rows or columns; --preset paper transforms these too)",
+            "{without} of {} layers are not transformed: their channels are in groups, {why}",
             layers.len()
         )
     })

@@ -156,7 +156,7 @@ impl<'a> Pass<'a> {
         });
         of_layers
             .chain(self.shortened.clone())
-            .chain(untransformed(&self.prepared, self.job.config.transform))
+            .chain(untransformed(&self.prepared, self.job.config))
     }
 
     /// Whether the file is within the target.

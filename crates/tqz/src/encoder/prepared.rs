@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use crate::config::{Axis, Basis, Damping, EncoderConfig};
+use crate::config::{Axis, Basis, Damping, EncoderConfig, TransformSpec};
 use crate::encoder::alternatives::WIDE;
 use crate::encoder::conditioned::conditioned;
 use crate::encoder::mixed::Mixed;
@@ -62,8 +62,8 @@ pub(crate) struct Transformed {
 }
 
 impl PreparedLayer {
-    /// Factors the statistics of one layer for coding in a basis, damped by the standard times a factor, with more where that is needed; `unmeasured`
-    /// is the sensitivity of weights whose statistics are zero.
+    /// Factors the statistics of one layer for coding in a basis, damped by the standard times a factor, with more where that is needed and
+    /// without the basis where nothing helps; `unmeasured` is the sensitivity of weights whose statistics are zero.
     ///
     /// # Errors
     /// Statistics that stay singular or are not finite.
@@ -99,6 +99,18 @@ impl PreparedLayer {
             }
             damping.input *= 10.0;
             damping.output *= 10.0;
+        }
+        if basis.is_some() || config.axis != Axis::Column {
+            let plain = EncoderConfig {
+                transform: TransformSpec::Identity,
+                axis: Axis::Column,
+                ..*config
+            };
+            let how = (None, &plain, factor_of_damping);
+            let mut prepared = Self::new(layer, weights, statistics, how, unmeasured)?;
+            let told = "its covariances cannot be factored: not transformed";
+            prepared.warning = Some(told.to_owned());
+            return Ok(prepared);
         }
         Err(TqzError::layer(
             &layer.name,

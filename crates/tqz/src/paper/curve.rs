@@ -153,21 +153,89 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 
-    /// Nearly Gaussian rows of falling size.
-    fn part() -> Part<'static> {
+    /// Standard deviation of component k.
+    fn spread(k: usize) -> f32 {
+        0.8_f32.powi(k as i32)
+    }
+
+    /// Gaussian components of falling spread (by Box and Muller), 32 of so many elements, an error in which costs so much.
+    fn gaussian(elements: usize, sensitivity: f64) -> Part<'static> {
         let mut rng = Pcg64::seed_from_u64(1);
-        let values = Array2::from_shape_fn((32, 400), |(k, _)| {
-            let normal = (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
-            normal * 0.8_f32.powi(k as i32)
+        let values = Array2::from_shape_fn((32, elements), |(k, _)| {
+            let [u, v] = [(); 2].map(|()| 1.0 - rng.random::<f32>());
+            (-2.0 * u.ln()).sqrt() * (std::f32::consts::TAU * v).cos() * spread(k)
         });
         Part {
             values,
             weights: Weights {
-                component: vec![1.0; 32],
-                major: vec![1.0; 400],
+                component: vec![sensitivity; 32],
+                major: vec![1.0; elements],
                 minor: vec![vec![1.0]],
             },
             exact: Exact::Diagonal,
+        }
+    }
+
+    fn part() -> Part<'static> {
+        gaussian(400, 1.0)
+    }
+
+    /// Eqs. 7 and 8 on blocks of two sizes and sensitivities, as of T and S: the slope of every block's closed form `D = ε²·σ²·s·2^(−2R)`
+    /// is the same, so that the optimal depth is `½·log2(2 ln 2·ε²·σ²·s/λ)`, whole here, whatever a block's size; and neither equal depths
+    /// nor a bit taken from one block for another are better.
+    #[test]
+    fn the_optimal_depths_are_those_of_the_closed_form() {
+        let parts = [(400, 1.0), (60, 30.0)];
+        let of = |&(elements, sensitivity): &(usize, f64)| {
+            let all = curves(&gaussian(elements, sensitivity), 16, StepBy::Output);
+            all.into_iter().map(move |curve| (curve, sensitivity))
+        };
+        let all: Vec<(Curve, f64)> = parts.iter().flat_map(of).collect();
+        let lambda = 2e-3;
+        let total = |depths: &[u32]| {
+            let pairs = all.iter().zip(depths);
+            let sums = pairs.map(|((curve, _), &depth)| {
+                let point = curve.points[depth as usize];
+                (point.distortion, curve.count as u64 * u64::from(depth))
+            });
+            sums.fold((0.0, 0), |(d, r), (more, bits)| (d + more, r + bits))
+        };
+        let chosen: Vec<u32> = all
+            .iter()
+            .map(|(c, _)| c.at_slope(lambda).depth_bits)
+            .collect();
+        for ((curve, sensitivity), &depth) in all.iter().zip(&chosen) {
+            let (first, end) = curve.components;
+            let power = (first..end).map(|k| f64::from(spread(k)).powi(2));
+            let variance = power.sum::<f64>() / (end - first) as f64;
+            // ε² of the best uniform quantizer of 4 bits; 2 bits have 1.9, 7 bits 5.
+            let constant = 2.95;
+            let slope = 2.0 * std::f64::consts::LN_2 * constant * variance * sensitivity;
+            let ideal = (0.5 * (slope / lambda).log2()).clamp(0.0, f64::from(MOST_BITS));
+            // The formula is one of high rate: below two bits Eq. 5 does worse (one bit has the levels −1 and 0).
+            // Steps are powers of two, which costs up to a quarter of a bit.
+            let allowed = if ideal < 2.0 { 2.0 } else { 1.25 };
+            assert!(
+                (f64::from(depth) - ideal).abs() <= allowed,
+                "{depth} {ideal}"
+            );
+        }
+        let (distortion, bits) = total(&chosen);
+        let spread: std::collections::BTreeSet<u32> = chosen.iter().copied().collect();
+        assert!(spread.len() > 4, "depths {chosen:?} say little");
+        for depth in 0..=MOST_BITS {
+            let (d, r) = total(&vec![depth; all.len()]);
+            assert!(r > bits || d > distortion, "{depth} bits for all");
+        }
+        for (give, take) in (0..all.len()).flat_map(|g| (0..all.len()).map(move |t| (g, t))) {
+            let mut moved = chosen.clone();
+            if give == take || moved[give] == 0 || moved[take] == MOST_BITS {
+                continue;
+            }
+            moved[give] -= 1;
+            moved[take] += 1;
+            let (d, r) = total(&moved);
+            assert!(r > bits || d > distortion, "from block {give} to {take}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::linalg::symmetric_eigen;
 use crate::paper::layer::DAMPING;
 use crate::source::Source;
 use crate::statistics::Statistics;
-use crate::transform::{CodingGain, Covariances, Dual, Subject, Transform};
+use crate::transform::{CodingGain, Covariances, Subject, Transform};
 
 /// Transforms whose gain is of interest.
 const ASKED: [(TransformSpec, Axis); 8] = [
@@ -34,9 +34,22 @@ pub struct LayerGains {
     pub shape: Vec<usize>,
     /// One a transform that the layer admits; none for grouped layers.
     pub gains: Vec<Gain>,
+    /// Transforms without a gain, and why.
+    pub missing: Vec<MissingGain>,
     /// Why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// A transform whose gain on a layer there is not.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MissingGain {
+    /// The transform.
+    pub transform: TransformSpec,
+    /// What it mixes.
+    pub axis: Axis,
+    /// In words for the user.
+    pub reason: &'static str,
 }
 
 /// Gain of one transform.
@@ -48,8 +61,12 @@ pub struct Gain {
     pub axis: Axis,
     /// From decorrelating the weights, in decibel.
     pub weights_db: f64,
+    /// The same in bits per weight.
+    pub weights_bits: f64,
     /// From decorrelating the gradients, in decibel.
     pub gradients_db: f64,
+    /// The same in bits per weight.
+    pub gradients_bits: f64,
     /// Both together.
     pub total_db: f64,
     /// Bits per weight that it saves at high rate, the basis not counted.
@@ -66,64 +83,89 @@ pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<Laye
     statistics.check_network(source.checksum())?;
     let unmeasured = unmeasured_sensitivity(statistics);
     let of_layer = |layer: &WeightLayer| {
-        let (gains, problem) = match statistics.layers.get(&layer.name) {
+        let (found, problem) = match statistics.layers.get(&layer.name) {
             Some(found) if layer.groups == 1 && statistics.fits(layer) => {
                 let mut groups = conditioned(layer, found, DAMPING, unmeasured);
                 let weights = source.matrix(layer)?;
-                match gains(&Subject::new(layer, weights, groups.swap_remove(0))) {
-                    Ok(gains) => (gains, None),
-                    Err(_) => (Vec::new(), Some("covariances that cannot be factored")),
-                }
+                let subject = Subject::new(layer, weights, groups.swap_remove(0));
+                (gains(&subject), None)
             }
-            _ if layer.groups > 1 => (Vec::new(), Some("channels in groups")),
-            _ => (Vec::new(), Some("no statistics of its shape")),
+            _ if layer.groups > 1 => (Found::default(), Some("channels in groups")),
+            _ => (Found::default(), Some("no statistics of its shape")),
         };
         Ok(LayerGains {
             name: layer.name.clone(),
             shape: layer.dims.clone(),
-            gains,
+            gains: found.gains,
+            missing: found.missing,
             problem: problem.map(str::to_owned),
         })
     };
     source.layers().par_iter().map(of_layer).collect()
 }
 
-fn gains(subject: &Subject) -> Result<Vec<Gain>, crate::linalg::NumericalFailure> {
-    let mut found = Vec::new();
+/// Gains of a layer, and those that it has not.
+#[derive(Default)]
+struct Found {
+    gains: Vec<Gain>,
+    missing: Vec<MissingGain>,
+}
+
+fn gains(subject: &Subject) -> Found {
+    let mut found = Found::default();
     for (transform, axis) in ASKED {
-        let dual: Dual = match subject.transform(transform, axis)? {
-            Transform::Column(dual) | Transform::Row(dual) | Transform::Kernel(dual) => dual,
-            Transform::None | Transform::Both(..) => continue,
-        };
-        let of = subject.covariances(axis);
-        // Fewer vectors than dimensions span no volume: their gain would be infinite.
-        if subject.weights.len() < of.weights.len() {
-            continue;
+        match gain(subject, (transform, axis)) {
+            Ok(gain) => found.gains.push(gain),
+            Err(reason) => found.missing.push(MissingGain {
+                transform,
+                axis,
+                reason,
+            }),
         }
-        let gain = dual.gain(&of);
-        let only = |weights: f64, gradients: f64| CodingGain { weights, gradients }.decibel();
-        found.push(Gain {
-            transform,
-            axis,
-            weights_db: only(gain.weights, 1.0),
-            gradients_db: only(1.0, gain.gradients),
-            total_db: gain.decibel(),
-            bits_per_weight: gain.bits(),
-            condition: condition(&of)?,
-        });
     }
     for transform in [TransformSpec::Klt, TransformSpec::Elt] {
         let along = |axis: Axis| {
-            let mut gains = found.iter();
+            let mut gains = found.gains.iter();
             gains
                 .find(|g| (g.transform, g.axis) == (transform, axis))
                 .copied()
         };
         if let (Some(column), Some(row)) = (along(Axis::Column), along(Axis::Row)) {
-            found.push(column.and(row));
+            found.gains.push(column.and(row));
         }
     }
-    Ok(found)
+    found
+}
+
+/// Gain of one transform, or why there is none.
+fn gain(subject: &Subject, (transform, axis): (TransformSpec, Axis)) -> Result<Gain, &'static str> {
+    let singular = |_| "covariances that cannot be factored";
+    if let Some(reason) = subject.why_not(axis) {
+        return Err(reason);
+    }
+    let dual = match subject.transform(transform, axis).map_err(singular)? {
+        Transform::Column(dual) | Transform::Row(dual) | Transform::Kernel(dual) => dual,
+        Transform::None | Transform::Both(..) => return Err("not a transform of one side"),
+    };
+    let of = subject.covariances(axis);
+    // They span no volume: the gain would be infinite.
+    if subject.weights.len() < of.weights.len() {
+        return Err("fewer vectors than dimensions");
+    }
+    let gain = dual.gain(&of);
+    let only = |weights: f64, gradients: f64| CodingGain { weights, gradients };
+    let (of_weights, of_gradients) = (only(gain.weights, 1.0), only(1.0, gain.gradients));
+    Ok(Gain {
+        transform,
+        axis,
+        weights_db: of_weights.decibel(),
+        weights_bits: of_weights.bits(),
+        gradients_db: of_gradients.decibel(),
+        gradients_bits: of_gradients.bits(),
+        total_db: gain.decibel(),
+        bits_per_weight: gain.bits(),
+        condition: condition(&of).map_err(singular)?,
+    })
 }
 
 impl Gain {
@@ -133,7 +175,9 @@ impl Gain {
         Self {
             axis: Axis::Both,
             weights_db: self.weights_db + other.weights_db,
+            weights_bits: self.weights_bits + other.weights_bits,
             gradients_db: self.gradients_db + other.gradients_db,
+            gradients_bits: self.gradients_bits + other.gradients_bits,
             total_db: self.total_db + other.total_db,
             bits_per_weight: self.bits_per_weight + other.bits_per_weight,
             condition: self.condition.max(other.condition),

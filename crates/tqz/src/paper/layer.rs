@@ -1,6 +1,6 @@
 //! One layer in the paper's coder: its parts with their curves, and the record that they make at a slope.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis, s};
 use tqz_format::{
     Block as CodedBlock, BlockCoding, LayerRecord, LevelMatrix, MatrixSpec, Packing, ScaleVector,
     StepScale,
@@ -12,7 +12,7 @@ use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, quadratic_cost};
 use crate::paper::curve::{Curve, Point, curves, level};
-use crate::paper::part::{Exact, Part, Weights};
+use crate::paper::part::{Exact, Part, Weights, by_energy};
 use crate::transform::{Subject, Transform};
 
 /// Damping of A and G: enough to factor them.
@@ -38,7 +38,9 @@ pub(crate) struct PaperLayer {
     /// A and G of an ungrouped layer.
     judge: Option<(BlockDiagonal<f32>, Array2<f32>)>,
     weights: Array2<f32>,
-    warning: Option<String>,
+    /// Without a transform: which component each row of the weights is, by falling energy.
+    places: Vec<usize>,
+    warning: Option<&'static str>,
 }
 
 impl Quantizable {
@@ -107,25 +109,19 @@ impl PaperLayer {
         let mut groups = conditioned(layer, found, damping, unmeasured);
         if layer.groups != 1 {
             let asked = job.config.transform != TransformSpec::Identity;
-            let told = asked.then(|| "its channels are in groups: not transformed".to_owned());
+            let told = asked.then_some("its channels are in groups: not transformed");
             return Ok(Self::grouped(layer, weights, &groups, (spec, told)));
         }
         let (input, output) = groups.swap_remove(0);
         let judge = (input.to_single(), output.mapv(|v| v as f32));
         let subject = Subject::new(layer, weights, (input, output));
-        let asked = job.config.transform != TransformSpec::Identity;
-        let (transform, warning) = match subject.transform(job.config.transform, job.config.axis) {
-            Ok(transform) => {
-                let missed = subject.why_not(job.config.axis).filter(|_| asked);
-                (transform, missed.map(str::to_owned))
-            }
-            Err(_) => (
-                Transform::None,
-                Some("its covariances cannot be factored: not transformed".to_owned()),
-            ),
-        };
+        let (transform, warning) = subject.transform_or_none(job.config.transform, job.config.axis);
         let parts = subject.parts(&transform, (&judge.0, &judge.1));
-        let kernels = Quantizable::new(parts.kernels, spec);
+        let (kernels, places) = match transform {
+            Transform::None => by_energy(parts.kernels),
+            _ => (parts.kernels, Vec::new()),
+        };
+        let kernels = Quantizable::new(kernels, spec);
         let bases = parts.bases.into_iter();
         Ok(Self {
             layer: layer.clone(),
@@ -134,6 +130,7 @@ impl PaperLayer {
             bases: bases.map(|part| Quantizable::new(part, spec)).collect(),
             judge: Some(judge),
             weights: subject.weights,
+            places,
             warning,
         })
     }
@@ -143,7 +140,7 @@ impl PaperLayer {
         layer: &WeightLayer,
         weights: Array2<f32>,
         groups: &[(BlockDiagonal<f64>, Array2<f64>)],
-        (spec, warning): (PaperSpec, Option<String>),
+        (spec, warning): (PaperSpec, Option<&'static str>),
     ) -> Self {
         let rows = layer.rows / layer.groups;
         let of_rows = |index: usize| std::iter::repeat_n(groups[index].0.diagonal(), rows);
@@ -156,6 +153,7 @@ impl PaperLayer {
             values: weights.clone(),
             exact: Exact::Diagonal,
         };
+        let (part, places) = by_energy(part);
         Self {
             layer: layer.clone(),
             transform: Transform::None,
@@ -163,13 +161,14 @@ impl PaperLayer {
             bases: vec![],
             judge: None,
             weights,
+            places,
             warning,
         }
     }
 
     /// What had to be worked around.
     pub(crate) fn warning(&self) -> Option<String> {
-        let warning = self.warning.as_ref()?;
+        let warning = self.warning?;
         Some(format!("layer {}: {warning}", self.layer.name))
     }
 
@@ -250,7 +249,10 @@ impl PaperLayer {
             }
             values
         });
-        let parts: Vec<Array2<f32>> = parts.collect();
+        let mut parts: Vec<Array2<f32>> = parts.collect();
+        if matches!(self.transform, Transform::None) {
+            parts[0] = parts[0].select(Axis(0), &self.places);
+        }
         let shape = (self.layer.rows, self.layer.period);
         self.transform.synthesised(&parts[0], &parts[1..], shape)
     }
@@ -259,12 +261,11 @@ impl PaperLayer {
         let points = self.kernels.points(lambda);
         let period = self.layer.period;
         let channels = self.layer.cols / period;
-        let all = |part: &Quantizable| (0..part.values.nrows()).collect::<Vec<usize>>();
         let t = |kept: &[usize], lie: Lie, period: usize| {
             stored((&self.kernels, &points), kept, lie, period)
         };
         if matches!(self.transform, Transform::None) {
-            let weights = t(&all(&self.kernels), Lie::Rows, period)?;
+            let weights = t(&self.places, Lie::Rows, period)?;
             return Ok(BlockCoding::Identity { weights });
         }
         let of_bases: Vec<Vec<Point>> = self.bases.iter().map(|b| b.points(lambda)).collect();

@@ -21,7 +21,7 @@ use crate::report::Report;
 use crate::source::Source;
 use crate::statistics::Statistics;
 
-pub use gain::{Gain, LayerGains, coding_gains};
+pub use gain::{Gain, LayerGains, MissingGain, coding_gains};
 use layer::PaperLayer;
 pub use measured::{CURVE_IMAGES, CurvePoint, CurveStore};
 

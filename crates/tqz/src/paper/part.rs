@@ -1,7 +1,7 @@
 //! A set of coefficients to quantize together: T or S of a layer as components (rows of the matrix here), what an error in each
 //! element costs at the output, and what a component's whole error costs with all correlations.
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::linalg::{Block, BlockDiagonal, product};
 
@@ -64,6 +64,33 @@ impl Weights {
     }
 }
 
+/// A part without a transform with its components by falling energy at the output, as blocks of like components want them (paper 5.2);
+/// and where each has come to lie.
+pub(crate) fn by_energy(part: Part<'_>) -> (Part<'_>, Vec<usize>) {
+    let energy = part.independent(&part.values);
+    let mut order: Vec<usize> = (0..energy.len()).collect();
+    order.sort_by(|&a, &b| energy[b].total_cmp(&energy[a]));
+    let mut places = vec![0; order.len()];
+    for (place, &component) in order.iter().enumerate() {
+        places[component] = place;
+    }
+    let minor = part.weights.minor;
+    let weights = Weights {
+        component: order.iter().map(|&k| part.weights.component[k]).collect(),
+        major: part.weights.major,
+        minor: match minor.len() {
+            1 => minor,
+            _ => order.iter().map(|&k| minor[k].clone()).collect(),
+        },
+    };
+    let sorted = Part {
+        values: part.values.select(Axis(0), &order),
+        weights,
+        exact: part.exact,
+    };
+    (sorted, places)
+}
+
 impl Part<'_> {
     /// Cost of the error of each component, as if elements' errors were independent: right for fine steps.
     pub(crate) fn independent(&self, error: &Array2<f32>) -> Vec<f64> {
@@ -103,4 +130,32 @@ fn kronecker(row: ArrayView1<'_, f32>, g: &Array2<f32>, a: &Array2<f32>) -> f64 
         .map(|(x, y)| f64::from(*x) * f64::from(*y))
         .sum::<f64>()
         .max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_by_energy_keep_what_belongs_to_them() {
+        let values = Array2::from_shape_fn((4, 6), |(k, e)| (k * 6 + e) as f32);
+        let part = Part {
+            values: values.clone(),
+            weights: Weights {
+                component: vec![8.0, 1.0, 4.0, 0.01],
+                major: vec![1.0, 2.0],
+                minor: (0..4).map(|k| vec![1.0, 1.0, f64::from(k)]).collect(),
+            },
+            exact: Exact::Diagonal,
+        };
+        let before = part.independent(&values);
+        let (sorted, places) = by_energy(part);
+        let after = sorted.independent(&sorted.values);
+        assert!(after.windows(2).all(|w| w[0] >= w[1]), "{after:?}");
+        for (k, &place) in places.iter().enumerate() {
+            assert_eq!(sorted.values.row(place), values.row(k));
+            assert_eq!(after[place], before[k]);
+        }
+        assert_ne!(places, [0, 1, 2, 3]);
+    }
 }

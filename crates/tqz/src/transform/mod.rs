@@ -3,6 +3,8 @@
 mod column;
 mod dual;
 mod subject;
+#[cfg(test)]
+mod theorems;
 
 pub(crate) use column::{ColumnBasis, column_basis};
 pub(crate) use dual::{CodingGain, Cosine, Covariances, Dual, cosine, quadratic_diagonal};

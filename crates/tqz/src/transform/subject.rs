@@ -190,6 +190,22 @@ impl Subject {
         })
     }
 
+    /// The transform asked for, or none and why.
+    pub(crate) fn transform_or_none(
+        &self,
+        spec: TransformSpec,
+        axis: Axis,
+    ) -> (Transform, Option<&'static str>) {
+        let asked = spec != TransformSpec::Identity;
+        match self.transform(spec, axis) {
+            Ok(found) => (found, self.why_not(axis).filter(|_| asked)),
+            Err(NumericalFailure) => (
+                Transform::None,
+                Some("its covariances cannot be factored: not transformed"),
+            ),
+        }
+    }
+
     /// A seen by row-transformed weights: `B·A·Bᵗ`, `B = Vᵗ` on the input channels (or positions) of a column.
     pub(crate) fn transformed_input(&self, dual: &Dual, axis: Axis) -> Array2<f64> {
         let k = self.weights.ncols();
@@ -288,16 +304,14 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 
-    /// Analysis and synthesis are inverse along every axis.
-    #[test]
-    fn parts_synthesised_are_the_weights() {
+    fn subject() -> Subject {
         let mut rng = Pcg64::seed_from_u64(5);
         let mut noise = |shape| Array2::from_shape_fn(shape, |_| rng.random_range(-1.0..1.0_f64));
         let (n, m, period) = (6, 5, 4);
         let positive = |x: &Array2<f64>| x.dot(&x.t()) + Array2::<f64>::eye(x.nrows());
         let input = positive(&noise((m * period, m * period)));
         let output = positive(&noise((n, n)));
-        let subject = Subject {
+        Subject {
             weights: noise((n, m * period)).mapv(|v| v as f32),
             input: BlockDiagonal {
                 blocks: vec![input],
@@ -305,7 +319,34 @@ mod tests {
             output,
             period,
             kernel: vec![2, 2],
-        };
+        }
+    }
+
+    /// What cannot be factored is not transformed, and that is told; what need not be factored is.
+    #[test]
+    fn a_layer_whose_covariances_cannot_be_factored_is_left_as_it_is() {
+        let mut subject = subject();
+        let whole = |s: &Subject, spec| s.transform_or_none(spec, Axis::Column);
+        assert!(matches!(
+            whole(&subject, TransformSpec::Elt),
+            (Transform::Column(_), None)
+        ));
+        subject.output[(2, 2)] = -1.0;
+        let (transform, told) = whole(&subject, TransformSpec::Elt);
+        assert!(matches!(transform, Transform::None) && told.is_some());
+        let (transform, told) = whole(&subject, TransformSpec::Klt);
+        assert!(matches!(transform, Transform::Column(_)) && told.is_none());
+        subject.kernel = vec![1];
+        subject.period = 1;
+        let (transform, told) = subject.transform_or_none(TransformSpec::Dct2, Axis::Kernel);
+        assert!(matches!(transform, Transform::None) && told.is_some());
+    }
+
+    /// Analysis and synthesis are inverse along every axis.
+    #[test]
+    fn parts_synthesised_are_the_weights() {
+        let subject = subject();
+        let (n, period) = (subject.weights.nrows(), subject.period);
         let a = subject.input.to_single();
         let g = subject.output.mapv(|v| v as f32);
         for axis in [Axis::Column, Axis::Row, Axis::Kernel, Axis::Both] {

@@ -82,18 +82,39 @@ fn gain_table(layers: &[LayerGains]) -> String {
             condition,
         ]
     });
-    let mut problems: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for layer in layers {
-        if let Some(problem) = &layer.problem {
-            problems.entry(problem).or_default().push(&layer.name);
-        }
-    }
-    let problems = problems
-        .iter()
-        .map(|(problem, names)| format!("\nNot transformed, {problem}: {}", names.join(", ")));
-    let problems: String = problems.collect();
+    let problems = problems(layers);
     format!(
         "{}{problems}\nIn brackets: the part that comes from decorrelating the weights. Bits per weight are saved at high rate, S not counted.",
         table(&header, 2, rows.collect())
     )
+}
+
+/// What has no gain, by reason: whole layers, then single transforms.
+fn problems(layers: &[LayerGains]) -> String {
+    let mut whole: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut single: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for layer in layers {
+        if let Some(problem) = &layer.problem {
+            whole.entry(problem).or_default().push(&layer.name);
+        }
+        for missing in &layer.missing {
+            let axis = match missing.axis {
+                Axis::Column => "columns",
+                Axis::Row => "rows",
+                Axis::Kernel => "kernels",
+                Axis::Both => "both sides",
+            };
+            let names = single.entry((axis, missing.reason)).or_default();
+            if names.last() != Some(&layer.name.as_str()) {
+                names.push(&layer.name);
+            }
+        }
+    }
+    let whole = whole
+        .iter()
+        .map(|(problem, names)| format!("\nNot transformed, {problem}: {}", names.join(", ")));
+    let single = single.iter().map(|((axis, reason), names)| {
+        format!("\nNo gain of {axis}, {reason}: {}", names.join(", "))
+    });
+    whole.chain(single).collect()
 }

@@ -7,6 +7,7 @@ use plotters::prelude::SeriesLabelPosition;
 use serde::{Deserialize, Serialize};
 use tqz::{Axis, Gain, LayerGains, TransformSpec};
 
+use crate::output::thousands;
 use crate::plot::Plot;
 
 /// Gain of one transform on one layer.
@@ -79,14 +80,15 @@ pub(crate) fn section(rows: &[&GainRow]) -> anyhow::Result<Markup> {
         figure { (PreEscaped(svg)) }
         table {
             tr {
-                th { "transform" } th { "layers" } th { "least dB" } th { "most dB" }
-                th { "mean dB (of it by the weights)" } th { "mean bits saved per weight" }
+                th { "transform" } th { "layers" } th { "their weights" } th { "least dB" } th { "most dB" }
+                th { "mean dB over these (of it by the weights)" } th { "mean bits saved per weight" }
             }
             @for (name, rows) in &series {
                 @let all = |of: fn(&GainRow) -> f64| rows.iter().map(move |row| of(row));
                 tr {
                     td { (name) }
                     td { (rows.len()) }
+                    td { (thousands(rows.iter().map(|row| row.weights).sum())) }
                     td { (format!("{:.2}", all(|r| r.total_db).fold(f64::INFINITY, f64::min))) }
                     td { (format!("{:.2}", all(|r| r.total_db).fold(f64::NEG_INFINITY, f64::max))) }
                     td { (format!("{:.2} ({:.2})", mean(rows, |r| r.total_db), mean(rows, |r| r.weights_db))) }

@@ -30,6 +30,13 @@ const DISTORTION: Quantity = Quantity {
     reference: |_| None,
 };
 
+/// What the bases take of a file (paper Fig. 5).
+const SHARE_OF_BASES: Quantity = Quantity {
+    name: "bases, % of the file",
+    of: |row| Some(row.basis_percent).filter(|percent| *percent > 0.0),
+    reference: |_| None,
+};
+
 /// Distance from the original; nats where the task has classes, squared error elsewhere.
 pub(super) fn distance(row: &Row) -> f64 {
     row.kl_nats.unwrap_or(row.mse)
@@ -74,7 +81,10 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
     if rows.is_empty() {
         return Ok(html! { h2 { (name) } });
     }
-    let plots = [plot(rows, &ACCURACY)?, plot(rows, &DISTORTION)?];
+    let mut plots = vec![plot(rows, &ACCURACY)?, plot(rows, &DISTORTION)?];
+    if rows.iter().any(|row| row.basis_percent > 0.0) {
+        plots.push(plot(rows, &SHARE_OF_BASES)?);
+    }
     Ok(html! {
         h2 { (name) }
         @for plot in plots { figure { (PreEscaped(plot)) } }
@@ -82,7 +92,7 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
         table {
             tr {
                 th { "coded with" } th { "bytes" } th { "bits/weight" } th { "top-1 %" } th { "PSNR dB" }
-                th { "agreement %" } th { "KL nats" } th { "MSE" } th { "MACs %" } th { "frontier" } th { "seconds" }
+                th { "agreement %" } th { "KL nats" } th { "MSE" } th { "bases %" } th { "MACs %" } th { "frontier" } th { "seconds" }
             }
             @for row in rows {
                 tr {
@@ -94,6 +104,7 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
                     td { (optional(row.agreement_percent, 2)) }
                     td { (optional(row.kl_nats, 4)) }
                     td { (format!("{:.3e}", row.mse)) }
+                    td { (format!("{:.1}", row.basis_percent)) }
                     td { (optional(row.macs_percent, 1)) }
                     td { @if frontier::has(rows, row) { "●" } }
                     td { (format!("{:.0}", row.seconds)) }
