@@ -22,10 +22,12 @@ impl CurveFile {
     /// Opens or begins the file of curves that belong to `fingerprint`.
     pub(crate) fn open(path: &Path, fingerprint: &str) -> anyhow::Result<Self> {
         let shown = || path.display().to_string();
-        let known = if path.exists() {
+        let head = format!("# {fingerprint}\n{COLUMNS}\n");
+        // What is but the beginning of a head was cut off as it was made.
+        let known = if path.exists() && !starts(&head, path).with_context(shown)? {
             read(path, fingerprint).with_context(shown)?
         } else {
-            std::fs::write(path, format!("# {fingerprint}\n{COLUMNS}\n")).with_context(shown)?;
+            std::fs::write(path, head).with_context(shown)?;
             BTreeMap::new()
         };
         let file = OpenOptions::new().append(true).open(path);
@@ -35,6 +37,12 @@ impl CurveFile {
             known,
         })
     }
+}
+
+/// Whether `text` goes on from what the file has.
+fn starts(text: &str, path: &Path) -> std::io::Result<bool> {
+    let bytes = std::fs::metadata(path)?.len();
+    Ok(bytes < text.len() as u64 && text.as_bytes().starts_with(&std::fs::read(path)?))
 }
 
 /// The points of a file; a last row that was cut off is taken away.
@@ -129,5 +137,12 @@ mod tests {
         drop(file);
         assert_eq!(std::fs::read(&path).expect("there"), whole);
         assert!(CurveFile::open(&path, "b").is_err());
+        std::fs::write(&path, "# another").expect("written");
+        assert!(CurveFile::open(&path, "a").is_err());
+        std::fs::write(&path, "# a").expect("cut");
+        assert_eq!(
+            CurveFile::open(&path, "a").expect("begins").get(&point(0)),
+            None
+        );
     }
 }
