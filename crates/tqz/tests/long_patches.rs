@@ -67,16 +67,18 @@ fn images(numbers: std::ops::Range<u64>) -> ArrayD<f32> {
     all
 }
 
-fn statistics(source: &Source, ranges: &[std::ops::Range<u64>]) -> Statistics {
+/// Of units of 32 images.
+fn statistics(source: &Source, units: &[u64]) -> Statistics {
     let mut calibration = source.calibration(CalibrationSpec {
         metric: Metric::Auto,
         seed: 1,
         images: 64,
     });
-    for range in ranges {
+    for unit in units {
+        let range = unit * 32..(unit + 1) * 32;
         let numbers: Vec<usize> = range.clone().map(|n| n as usize).collect();
         calibration
-            .add(&images(range.clone()), &numbers, &Silent)
+            .add(&images(range), &numbers, &Silent)
             .expect("runs");
     }
     calibration.finish()
@@ -86,12 +88,9 @@ fn statistics(source: &Source, ranges: &[std::ops::Range<u64>]) -> Statistics {
 fn a_layer_of_long_patches_is_measured_merged_saved_and_compressed() {
     let device = EngineDevice::cpu();
     let source = Source::new(wide(), &device).expect("supported");
-    let whole = statistics(&source, &[0..32, 32..64]);
+    let whole = statistics(&source, &[0, 1]);
     assert_eq!(whole.layers["w"].groups[0].input().len(), 2);
-    let parts = vec![
-        statistics(&source, &[32..64]),
-        statistics(&source, &[0..32]),
-    ];
+    let parts = vec![statistics(&source, &[1]), statistics(&source, &[0])];
     let merged = Statistics::merge(parts).expect("shards of one set");
     let bytes = merged.encode().expect("finite");
     assert_eq!(bytes, whole.encode().expect("finite"));
