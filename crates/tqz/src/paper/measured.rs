@@ -67,7 +67,7 @@ impl PaperCurves {
         let spec = self.spec();
         let config = &self.config;
         Ok(format!(
-            "network {:08x}, {:?} {:?}, {} blocks, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
+            "network {:08x}, {:?} {:?}, {} blocks by falling energy, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
             self.checksum,
             config.transform,
             config.axis,
