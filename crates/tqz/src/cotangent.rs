@@ -106,7 +106,7 @@ fn size(output: &ArrayD<f32>) -> f64 {
 }
 
 /// A standard normal number by Marsaglia's polar method.
-fn normal(rng: &mut impl Rng) -> f32 {
+pub(crate) fn normal(rng: &mut impl Rng) -> f32 {
     loop {
         let (a, b): (f64, f64) = (StandardUniform.sample(rng), StandardUniform.sample(rng));
         let (x, y) = (2.0 * a - 1.0, 2.0 * b - 1.0);

@@ -5,6 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::dual::{CodingGain, Covariances, Dual, log_mean, quadratic_diagonal};
+use crate::cotangent::normal;
 use crate::linalg::{cholesky_lower, solve_positive, symmetric_eigen};
 
 /// A random positive definite matrix of condition around 10^`decades`.
@@ -15,12 +16,6 @@ fn random(d: usize, decades: f64, rng: &mut Pcg64) -> Array2<f64> {
     let mix = Array2::from_shape_fn((d, d), |_| rng.random::<f64>() - 0.5);
     let y = mix.dot(&x);
     y.dot(&y.t()) + Array2::<f64>::eye(d) * 1e-4
-}
-
-/// A Gaussian number, by Box and Muller.
-fn normal(rng: &mut Pcg64) -> f64 {
-    let [u, v] = [(); 2].map(|()| 1.0 - rng.random::<f64>());
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
 fn problems() -> Vec<Covariances> {
@@ -49,12 +44,7 @@ fn elt_diagonalises_both_covariances_and_reaches_the_bound() {
             assert!(off.iter().all(|v| v.abs() < 1e-6), "{off:?}");
         }
         let energy = elt.analysis.t().dot(&of.weights).dot(&elt.analysis);
-        let peak = energy[(0, 0)];
-        assert!(
-            energy
-                .indexed_iter()
-                .all(|((r, c), v)| r == c || v.abs() < 1e-9 * peak)
-        );
+        assert_diagonal(&energy);
         assert!(energy.diag().windows(2).into_iter().all(|w| w[0] >= w[1]));
         let (values_c, _) = symmetric_eigen(&of.weights).expect("symmetric");
         let (values_g, _) = symmetric_eigen(&of.gradients).expect("symmetric");
@@ -149,9 +139,12 @@ fn lengths(rows: &Array2<f64>) -> Vec<f64> {
 }
 
 fn assert_orthogonal_rows(rows: &Array2<f64>) {
-    let gram = rows.dot(&rows.t());
-    let peak = gram.diag().iter().fold(0.0_f64, |m, v| m.max(*v));
-    let mut cells = gram.indexed_iter();
+    assert_diagonal(&rows.dot(&rows.t()));
+}
+
+fn assert_diagonal(matrix: &Array2<f64>) {
+    let peak = matrix.diag().iter().fold(0.0_f64, |m, v| m.max(*v));
+    let mut cells = matrix.indexed_iter();
     assert!(cells.all(|((r, c), v)| r == c || v.abs() < 1e-9 * peak));
 }
 
@@ -222,7 +215,7 @@ fn closed_forms_predict_the_distortion_of_gaussian_sources_at_high_rate() {
         });
         let of = Covariances { weights, gradients };
         let l = cholesky_lower(&of.weights).expect("regular");
-        let white = Array2::from_shape_fn((12, samples), |_| normal(&mut rng));
+        let white = Array2::from_shape_fn((12, samples), |_| f64::from(normal(&mut rng)));
         let w = l.dot(&white);
         let none = Dual::orthonormal(Array2::eye(12));
         let klt = Dual::klt(&of).expect("symmetric");
