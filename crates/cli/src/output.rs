@@ -180,7 +180,7 @@ fn folder_of(path: &Path) -> &Path {
 pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
     if path.exists() && !force {
         bail!(
-            "{} exists; give --force to replace it or another name with -o",
+            "{} exists; give --force to replace it, or another name",
             path.display()
         );
     }
@@ -193,6 +193,19 @@ pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Refuses one name for two files that a command reads or writes; `roles` says which.
+pub(crate) fn check_apart(mut paths: Vec<&Path>, roles: &str) -> anyhow::Result<()> {
+    paths.sort_unstable();
+    match paths.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(twice) => Err(Usage::new(format!(
+            "{} is named for two of {roles}; each needs a name of its own",
+            twice[0].display()
+        ))
+        .into()),
+    }
 }
 
 /// Writes bytes to a temporary file beside `path` and renames it when complete.

@@ -1,15 +1,12 @@
 //! The program as a user runs it: the real binary in a fresh folder.
 
-use std::path::{Path, PathBuf};
+mod desk;
+
+use std::path::Path;
 use std::process::{Command, Output};
 
+use desk::{Desk, assets, json};
 use serde_json::Value;
-
-fn assets(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../assets")
-        .join(name)
-}
 
 fn tqz(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tqz"))
@@ -17,15 +14,6 @@ fn tqz(folder: &Path, args: &[&str]) -> Output {
         .current_dir(folder)
         .output()
         .expect("the program starts")
-}
-
-fn json(output: &Output) -> Value {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).expect("stdout is one JSON object")
 }
 
 #[test]
@@ -87,180 +75,30 @@ fn compress_decompress_eval_and_inspect_work_together() {
     assert_eq!(names(&inspected), names(&original));
 }
 
-/// Four shards merged are the whole; the published method takes them, with transforms of any axis, and the gains it rests on are shown.
-#[test]
-fn shards_add_up_and_serve_the_papers_method() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let here = folder.path();
-    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
-    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
-    let calibrate = |extra: &[&str]| {
-        let mut args = vec![
-            "calibrate",
-            model,
-            "--calib",
-            calib,
-            "--images",
-            "128",
-            "--json",
-        ];
-        args.extend(extra);
-        json(&tqz(here, &args))
-    };
-    calibrate(&["-o", "whole.stats"]);
-    let mut merge = vec!["merge", "-o", "merged.stats", "--json"];
-    let shards: Vec<(String, String)> = (1..=4)
-        .map(|i| (format!("{i}/4"), format!("{i}.stats")))
-        .collect();
-    for (shard, file) in &shards {
-        calibrate(&["--shard", shard, "-o", file]);
-        merge.push(file);
-    }
-    json(&tqz(here, &merge));
-    let read = |file: &str| std::fs::read(here.join(file)).expect("written");
-    assert!(
-        read("whole.stats") == read("merged.stats"),
-        "shards do not add up"
-    );
-    // More shards than units of images: some are empty.
-    let few = ["--images", "40"];
-    let part = |shard: &str, file: &str| {
-        let mut args = vec!["calibrate", model, "--calib", calib, "--json", "-o", file];
-        args.extend(few);
-        args.extend(["--shard", shard]);
-        json(&tqz(here, &args));
-    };
-    part("1/1", "few.stats");
-    let files: Vec<(String, String)> = (1..=3)
-        .map(|i| (format!("{i}/3"), format!("few{i}.stats")))
-        .collect();
-    let mut merge = vec!["merge", "-o", "few-merged.stats", "--json"];
-    for (shard, file) in &files {
-        part(shard, file);
-        merge.push(file);
-    }
-    json(&tqz(here, &merge));
-    assert!(read("few.stats") == read("few-merged.stats"));
-
-    let seen = json(&tqz(here, &["inspect", "3.stats", "--json"]));
-    assert_eq!(seen["seen"][0]["start"], 64);
-    assert_eq!((&seen["images"], &seen["total"]), (&32.into(), &128.into()));
-    let layers = seen["layers"].as_array().expect("an array");
-    assert!(!layers.is_empty() && layers.iter().all(|l| l["images"] == 32.0));
-
-    for (transform, axis) in [("elt", "row"), ("klt", "column"), ("dct2", "kernel")] {
-        let file = format!("{axis}.tqz");
-        let compressed = json(&tqz(
-            here,
-            &[
-                "compress",
-                model,
-                "--stats",
-                "merged.stats",
-                "--preset",
-                "paper",
-                "--transform",
-                transform,
-                "--axis",
-                axis,
-                "--bits",
-                "4",
-                "-o",
-                &file,
-                "--json",
-            ],
-        ));
-        assert!(
-            compressed["bits_per_weight"]
-                .as_f64()
-                .is_some_and(|b| b <= 4.0)
-        );
-        let layers = compressed["report"]["layers"].as_array().expect("layers");
-        assert!(layers.iter().any(|layer| layer["transform"] == axis));
-        let onnx = format!("{axis}.onnx");
-        json(&tqz(here, &["decompress", &file, "-o", &onnx, "--json"]));
-    }
-
-    let gains = json(&tqz(
-        here,
-        &[
-            "inspect",
-            model,
-            "--gain",
-            "--stats",
-            "merged.stats",
-            "--json",
-        ],
-    ));
-    let mut compared = [0; 3];
-    for layer in gains["layers"].as_array().expect("layers") {
-        let gain = |transform: &str, axis: &str| {
-            let mut gains = layer["gains"].as_array().expect("gains").iter();
-            gains.find(|g| g["transform"] == transform && g["axis"] == axis)
-        };
-        for (axis, compared) in ["column", "row", "kernel"].iter().zip(&mut compared) {
-            let number = |of: &serde_json::Value, key: &str| of[key].as_f64().expect("a number");
-            if let (Some(klt), Some(elt)) = (gain("klt", axis), gain("elt", axis)) {
-                let [klt_db, elt_db] = [klt, elt].map(|g| number(g, "total_db"));
-                assert!(elt_db >= klt_db - 1e-9 && elt_db >= -1e-9, "{layer}");
-                let parts = number(elt, "weights_db") + number(elt, "gradients_db");
-                assert!((parts - elt_db).abs() < 1e-9, "{layer}");
-                let bits = number(elt, "weights_bits") + number(elt, "gradients_bits");
-                assert!((bits - number(elt, "bits_per_weight")).abs() < 1e-9);
-                *compared += 1;
-            }
-        }
-    }
-    assert!(compared.iter().all(|&count| count > 0), "{compared:?}");
-}
-
 /// Compresses, trains and logs; goes on from a checkpoint after Ctrl-C to the same bytes.
 #[test]
 #[cfg(unix)]
 fn retraining_goes_on_where_it_was_stopped() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let here = folder.path();
-    let (model, calib) = (assets("demo.onnx"), assets("demo-calib.toml"));
-    let [model, calib] = [&model, &calib].map(|p| p.to_str().expect("path is text"));
-    let args = |output: &'static str, log: &'static str| {
-        let text = "retrain MODEL --data CARD --images 96 --from start.tqz --steps 60 --batch 16 --rate 0.05 --json -o";
-        let words = text.split(' ').map(|word| match word {
-            "MODEL" => model,
-            "CARD" => calib,
-            word => word,
-        });
-        words.chain([output, "--log", log]).collect::<Vec<_>>()
+    let desk = Desk::new();
+    desk.json("compress MODEL --calib CALIB --images 64 --preset fast --bits 1.5 -o start.tqz");
+    let line = |name: &str| {
+        format!(
+            "retrain MODEL --data CALIB --images 96 --from start.tqz --steps 60 --batch 16 --rate 0.05 -o {name}.tqz --log {name}.csv"
+        )
     };
-    json(&tqz(
-        here,
-        &[
-            "compress",
-            model,
-            "--calib",
-            calib,
-            "--images",
-            "64",
-            "--preset",
-            "fast",
-            "--bits",
-            "1.5",
-            "-o",
-            "start.tqz",
-            "--json",
-        ],
-    ));
-    let whole = json(&tqz(here, &args("whole.tqz", "whole.csv")));
+    let whole = desk.json(&line("whole"));
     let loss = |when: &str| whole[when]["loss"].as_f64().expect("a number");
     assert!(loss("held_after") < loss("held_before"), "{whole}");
     assert!(whole["file_bytes"].as_u64() <= whole["start_bytes"].as_u64());
 
-    let mut running = Command::new(env!("CARGO_BIN_EXE_tqz"))
-        .args(args("cut.tqz", "cut.csv"))
-        .current_dir(here)
+    let mut running = desk.command(&line("cut"));
+    let mut running = running
+        .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("the program starts");
-    while std::fs::read_to_string(here.join("cut.csv")).map_or(0, |log| log.lines().count()) < 3 {
+    let lines = |log: std::io::Result<String>| log.map_or(0, |log| log.lines().count());
+    while lines(std::fs::read_to_string(desk.path("cut.csv"))) < 3 {
         assert!(
             running.try_wait().expect("asked").is_none(),
             "it ended before it could be stopped"
@@ -272,37 +110,19 @@ fn retraining_goes_on_where_it_was_stopped() {
         .status();
     assert!(kill.expect("kill runs").success());
     assert_eq!(running.wait().expect("ends").code(), Some(130));
-    assert!(here.join("cut.checkpoint").exists() && !here.join("cut.tqz").exists());
-    let mut again = args("cut.tqz", "cut.csv");
-    again.push("--resume");
-    json(&tqz(here, &again));
-    let read = |name: &str| std::fs::read(here.join(name)).expect("written");
-    assert_eq!(read("cut.tqz"), read("whole.tqz"));
-    assert!(!here.join("cut.checkpoint").exists());
-    let steps = String::from_utf8(read("cut.csv")).expect("text");
-    assert_eq!(
-        steps.lines().filter(|line| line.starts_with("60,")).count(),
-        2
-    );
+    assert!(desk.path("cut.checkpoint").exists() && !desk.path("cut.tqz").exists());
+    desk.json(&format!("{} --resume", line("cut")));
+    assert_eq!(desk.read("cut.tqz"), desk.read("whole.tqz"));
+    assert!(!desk.path("cut.checkpoint").exists());
+    let log = String::from_utf8(desk.read("cut.csv")).expect("text");
+    let last = log.lines().filter(|line| line.starts_with("60,"));
+    assert_eq!(last.count(), 2);
 
-    let refused = tqz(here, &["retrain", model, "--data", calib]);
-    assert_eq!(refused.status.code(), Some(2));
-    let refused = tqz(
-        here,
-        &[
-            "retrain",
-            model,
-            "--data",
-            calib,
-            "--from",
-            "start.tqz",
-            "--rate",
-            "7",
-            "-o",
-            "x.tqz",
-        ],
+    desk.refused("retrain MODEL --data CALIB", 2);
+    desk.refused(
+        "retrain MODEL --data CALIB --from start.tqz --rate 7 -o x.tqz",
+        2,
     );
-    assert_eq!(refused.status.code(), Some(2));
 }
 
 #[test]

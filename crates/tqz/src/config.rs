@@ -75,6 +75,20 @@ pub enum StepBy {
     Weights,
 }
 
+/// How components without a transform – rows of the weights – are put in order before they are cut into blocks (paper 5.2); those of a
+/// transform are in its own order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum RowOrder {
+    /// By falling energy at the network's output.
+    #[default]
+    Energy,
+    /// By falling variance of the weights.
+    Variance,
+    /// As the network has them.
+    Stored,
+}
+
 /// The paper's quantizer: blocks of one whole bit-depth and one step each, no entropy coding (paper 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaperSpec {
@@ -82,6 +96,8 @@ pub struct PaperSpec {
     pub blocks: usize,
     /// How steps are chosen.
     pub step_by: StepBy,
+    /// How rows without a transform are put in order.
+    pub order: RowOrder,
 }
 
 impl Default for PaperSpec {
@@ -89,6 +105,7 @@ impl Default for PaperSpec {
         Self {
             blocks: 16,
             step_by: StepBy::default(),
+            order: RowOrder::default(),
         }
     }
 }

@@ -67,7 +67,7 @@ pub use calibrate::{Calibration, CalibrationSpec};
 #[cfg(feature = "encoder")]
 pub use config::{
     Axis, Basis, Damping, Effort, EncoderConfig, Metric, PaperSpec, QuantizerSpec, RateTarget,
-    StepBy, TransformSpec,
+    RowOrder, StepBy, TransformSpec,
 };
 pub use decoder::{CompressedModel, Inspection};
 #[cfg(feature = "encoder")]

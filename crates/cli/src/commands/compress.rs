@@ -1,6 +1,6 @@
 //! `tqz compress`: a trained ONNX network and calibration images → a small .tqz file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -16,9 +16,9 @@ use crate::commands::calibrate::{Measurement, calibrate_without, load_images, re
 use crate::commands::curve_page::curve_page;
 use crate::commands::curves::CurveFile;
 use crate::commands::judge::{Bound, HeldBack};
-use crate::commands::names::{AxisName, Preset, StepByName, TransformName};
+use crate::commands::names::{AxisName, OrderName, Preset, StepByName, TransformName};
 use crate::data::{DataArgs, open};
-use crate::output::{Console, check_free, thousands, usage, write_file};
+use crate::output::{Console, check_apart, check_free, thousands, usage, write_file};
 use crate::progress::Bars;
 
 /// Arguments of `tqz compress`.
@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Paper's quantizer: the error by which steps are chosen
     #[arg(long, value_enum, default_value_t = StepByName::Output)]
     step_by: StepByName,
+    /// Paper's quantizer: the order in which rows without a transform are cut into blocks
+    #[arg(long, value_enum, default_value_t = OrderName::Energy)]
+    order: OrderName,
     /// Multiply–accumulates in the transform domain, at most, as a part of the original's (0.5: half)
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     macs: Option<f64>,
@@ -216,10 +219,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .output
         .clone()
         .unwrap_or_else(|| args.model.with_extension("tqz"));
-    check_free(&output, common.force)?;
-    if let Some(page) = &args.curves {
-        check_free(page, common.force)?;
-    }
+    check_outputs(args, &output, common.force)?;
     let config = config(args, common.seed);
     config.check().map_err(usage)?;
     let by_curves = args.measured_curves.is_some() || args.curves.is_some();
@@ -281,7 +281,21 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     console.result(&outcome, || text(&outcome))
 }
 
-/// The paper's file, its curves measured and shown as asked for.
+/// Refuses names that could not be written in the end, or would be written over each other.
+fn check_outputs(args: &Args, output: &Path, force: bool) -> anyhow::Result<()> {
+    let curves = [&args.curves, &args.measured_curves];
+    let others = curves.into_iter().flatten().map(PathBuf::as_path);
+    let names = [args.model.as_path(), output];
+    let names = names.into_iter().chain(others).collect();
+    check_apart(names, "network, output, page of curves and measured curves")?;
+    check_free(output, force)?;
+    match &args.curves {
+        Some(page) => check_free(page, force),
+        None => Ok(()),
+    }
+}
+
+/// The paper's file, its curves measured and shown as asked for; a size that cannot be reached leaves no page.
 fn encode_by_curves(
     args: &Args,
     (source, evidence): (&Source, &Evidence),
@@ -297,13 +311,14 @@ fn encode_by_curves(
         curves.measure(source, images, &mut file, progress)?;
         measured = Some(curves.blocks());
     }
+    let encoded = curves.compress(source, config.target)?;
     if let Some(path) = &args.curves {
         let name = args.model.file_stem().unwrap_or_default();
         let title = format!("Distortion against rate: {}", name.to_string_lossy());
         let page = curve_page(&title, &predicted, measured.as_deref())?;
         write_file(path, page.as_bytes(), force)?;
     }
-    Ok(curves.compress(source, config.target)?)
+    Ok(encoded)
 }
 
 /// The file, within a size or a loss.
@@ -358,6 +373,7 @@ fn config(args: &Args, seed: u64) -> EncoderConfig {
         paper: args.preset.paper(PaperSpec {
             blocks: args.blocks,
             step_by: args.step_by.into(),
+            order: args.order.into(),
         }),
         macs: args.macs,
         quantizer: QuantizerSpec {

@@ -1,7 +1,7 @@
 //! The page of the paper's quantizer: distortion against bit-depth of every layer's parts, by the closed form and, where the network
 //! was run for them, as measured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, PreEscaped, html};
 use plotters::prelude::SeriesLabelPosition;
@@ -53,14 +53,21 @@ fn names(curves: &[BlockCurve]) -> Vec<&str> {
     names
 }
 
+/// Layers that have a basis.
+fn with_bases(curves: &[BlockCurve]) -> BTreeSet<&str> {
+    let bases = curves.iter().filter(|curve| curve.part > 0);
+    bases.map(|curve| curve.layer.as_str()).collect()
+}
+
 /// Every block at every bit-depth, measured against predicted.
 fn comparison(predicted: &[BlockCurve], measured: &[BlockCurve]) -> anyhow::Result<Markup> {
     let mut series = Series::new();
+    let with_bases = with_bases(predicted);
     for (p, m) in predicted.iter().zip(measured) {
         let pairs = p.distortions.iter().zip(&m.distortions).skip(1);
         let pairs = pairs.filter(|(p, m)| **p > 0.0 && **m > 0.0);
         series
-            .entry(part_name(p.part, true).to_owned())
+            .entry(part_name(&p.layer, p.part, &with_bases).to_owned())
             .or_default()
             .extend(pairs.map(|(p, m)| (p.log10(), m.log10())));
     }
@@ -91,7 +98,7 @@ fn layer(
     predicted: &[BlockCurve],
     measured: Option<&[BlockCurve]>,
 ) -> anyhow::Result<Markup> {
-    let bases = predicted.iter().any(|c| c.layer == name && c.part > 0);
+    let with_bases = with_bases(predicted);
     let mut series = Series::new();
     let given = [("closed form", Some(predicted)), ("measured", measured)];
     for (how, curves) in given {
@@ -99,7 +106,7 @@ fn layer(
             let points = sums.into_iter().enumerate().filter(|(_, sum)| *sum > 0.0);
             let points = points.map(|(bits, sum)| (bits as f64, sum.log10()));
             series.insert(
-                format!("{}, {how}", part_name(part, bases)),
+                format!("{}, {how}", part_name(name, part, &with_bases)),
                 points.collect(),
             );
         }
@@ -134,12 +141,12 @@ fn by_part(name: &str, curves: &[BlockCurve]) -> BTreeMap<usize, Vec<f64>> {
     sums
 }
 
-/// What a part is called, in a layer with or without bases.
-fn part_name(part: usize, bases: bool) -> &'static str {
-    match (part, bases) {
-        (0, false) => "weights",
-        (0, true) => "T",
-        (1, _) => "S",
+/// What a layer's part is called.
+fn part_name(layer: &str, part: usize, with_bases: &BTreeSet<&str>) -> &'static str {
+    match part {
+        0 if !with_bases.contains(layer) => "weights",
+        0 => "T",
+        1 => "S",
         _ => "V",
     }
 }
@@ -172,5 +179,11 @@ mod tests {
         assert!(alone.contains("conv &lt;1&gt;"));
         let both = curve_page("curves", &predicted, Some(&predicted)).expect("drawn");
         assert!(both.contains("S, measured") && both.contains("Every block"));
+        assert!(
+            both.contains("T\n") || both.contains(">T<"),
+            "legend of the first plot"
+        );
+        let plain = curve_page("curves", &predicted[..2], Some(&predicted[..2])).expect("drawn");
+        assert!(plain.contains("weights, measured") && !plain.contains("T\n"));
     }
 }

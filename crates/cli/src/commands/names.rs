@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use tqz::{Axis, Effort, PaperSpec, StepBy, TransformSpec};
+use tqz::{Axis, Effort, PaperSpec, RowOrder, StepBy, TransformSpec};
 
 /// How much work goes into accuracy.
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
@@ -93,6 +93,27 @@ impl From<StepByName> for StepBy {
         match name {
             StepByName::Output => Self::Output,
             StepByName::Weights => Self::Weights,
+        }
+    }
+}
+
+/// The order of rows without a transform, by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OrderName {
+    /// By falling energy at the output
+    Energy,
+    /// By falling variance
+    Variance,
+    /// As the network has them
+    Stored,
+}
+
+impl From<OrderName> for RowOrder {
+    fn from(name: OrderName) -> Self {
+        match name {
+            OrderName::Energy => Self::Energy,
+            OrderName::Variance => Self::Variance,
+            OrderName::Stored => Self::Stored,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::Common;
 use crate::commands::calibrate::Measurement;
 use crate::commands::names::Preset;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, Stopped, Usage, check_free, usage, write_file};
+use crate::output::{Console, Stopped, Usage, check_apart, check_free, usage, write_file};
 use crate::progress::Bars;
 
 use follow::Follower;
@@ -204,14 +204,7 @@ fn check_own_files(
     }
     let mut names: Vec<&Path> = written.iter().copied().chain([output]).collect();
     names.extend(args.from.as_deref().filter(|&from| from != output));
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Usage::new(format!(
-            "{} is named for two of output, start, checkpoint and log; each needs a name of its own",
-            twice[0].display()
-        ))
-        .into());
-    }
+    check_apart(names, "output, start, checkpoint and log")?;
     for path in written {
         check_free(path, force || args.resume)
             .context("give --resume to go on with an earlier run")?;

@@ -10,7 +10,7 @@ use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, unit_upper};
 use crate::statistics::LayerStatistics;
-use crate::transform::{ColumnBasis, Subject, Transform, column_basis};
+use crate::transform::{ColumnBasis, SINGULAR, Subject, Transform, column_basis};
 
 /// Damping of layers up to [`WIDE`], transformed or not (theory §9: residual networks of 16–64 channels): what competes must be judged
 /// by the same statistics.
@@ -108,8 +108,11 @@ impl PreparedLayer {
             };
             let how = (None, &plain, factor_of_damping);
             let mut prepared = Self::new(layer, weights, statistics, how, unmeasured)?;
-            let told = "its covariances cannot be factored: not transformed";
-            prepared.warning = Some(told.to_owned());
+            let damped = prepared.warning.map(|told| format!("; {told}"));
+            prepared.warning = Some(format!(
+                "not transformed: {SINGULAR}{}",
+                damped.unwrap_or_default()
+            ));
             return Ok(prepared);
         }
         Err(TqzError::layer(
@@ -171,4 +174,57 @@ fn factor(
         }
     }
     Ok(prepared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RateTarget;
+    use tqz_format::Layout;
+
+    /// Where the basis cannot be had and the layer's own factors can, it is coded without one and says so, whatever the axis.
+    #[test]
+    fn a_layer_without_a_basis_is_prepared_as_it_is_and_told() {
+        let layer = WeightLayer {
+            name: "fc".to_owned(),
+            site: 0,
+            dims: vec![4, 6],
+            layout: Layout::RowsFirst,
+            rows: 4,
+            cols: 6,
+            period: 1,
+            groups: 1,
+            uses: vec![0],
+            node: "fc".to_owned(),
+            op: "Gemm",
+        };
+        let statistics = LayerStatistics::empty(&layer);
+        let sound = Array2::from_shape_fn((4, 6), |(r, c)| ((r * 7 + c * 3) % 5) as f32 - 2.0);
+        let mut unsound = sound.clone();
+        unsound[(1, 2)] = f32::NAN;
+        for (axis, basis) in [(Axis::Column, Some(Basis::Elt)), (Axis::Row, None)] {
+            let config = EncoderConfig {
+                transform: TransformSpec::Elt,
+                axis,
+                ..EncoderConfig::new(RateTarget::BitsPerWeight(2.0))
+            };
+            let prepared = |weights: &Array2<f32>| {
+                let how = (basis, &config, 1.0);
+                PreparedLayer::new(&layer, weights.clone(), &statistics, how, 1.0)
+                    .expect("its factors are there")
+            };
+            let found = prepared(&sound);
+            assert!(
+                found.transformed.is_some() || found.mixed.is_some(),
+                "{axis:?}"
+            );
+            assert_eq!(found.warning, None);
+            let found = prepared(&unsound);
+            assert!(
+                found.transformed.is_none() && found.mixed.is_none(),
+                "{axis:?}"
+            );
+            assert!(found.warning.is_some_and(|told| told.contains(SINGULAR)));
+        }
+    }
 }

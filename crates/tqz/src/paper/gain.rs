@@ -11,7 +11,7 @@ use crate::linalg::symmetric_eigen;
 use crate::paper::layer::DAMPING;
 use crate::source::Source;
 use crate::statistics::Statistics;
-use crate::transform::{CodingGain, Covariances, Subject, Transform};
+use crate::transform::{CodingGain, Covariances, SINGULAR, Subject};
 
 /// Transforms whose gain is of interest.
 const ASKED: [(TransformSpec, Axis); 8] = [
@@ -139,19 +139,16 @@ fn gains(subject: &Subject) -> Found {
 
 /// Gain of one transform, or why there is none.
 fn gain(subject: &Subject, (transform, axis): (TransformSpec, Axis)) -> Result<Gain, &'static str> {
-    let singular = |_| "covariances that cannot be factored";
+    let singular = |_| SINGULAR;
     if let Some(reason) = subject.why_not(axis) {
         return Err(reason);
     }
-    let dual = match subject.transform(transform, axis).map_err(singular)? {
-        Transform::Column(dual) | Transform::Row(dual) | Transform::Kernel(dual) => dual,
-        Transform::None | Transform::Both(..) => return Err("not a transform of one side"),
-    };
     let of = subject.covariances(axis);
     // They span no volume: the gain would be infinite.
     if subject.weights.len() < of.weights.len() {
         return Err("fewer vectors than dimensions");
     }
+    let dual = subject.dual(transform, &of).map_err(singular)?;
     let gain = dual.gain(&of);
     let only = |weights: f64, gradients: f64| CodingGain { weights, gradients };
     let (of_weights, of_gradients) = (only(gain.weights, 1.0), only(1.0, gain.gradients));

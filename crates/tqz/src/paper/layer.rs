@@ -12,7 +12,7 @@ use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, quadratic_cost};
 use crate::paper::curve::{Curve, Point, curves, level};
-use crate::paper::part::{Exact, Part, Weights, by_energy};
+use crate::paper::part::{Exact, Part, Weights, ordered};
 use crate::transform::{Subject, Transform};
 
 /// Damping of A and G: enough to factor them.
@@ -38,7 +38,7 @@ pub(crate) struct PaperLayer {
     /// A and G of an ungrouped layer.
     judge: Option<(BlockDiagonal<f32>, Array2<f32>)>,
     weights: Array2<f32>,
-    /// Without a transform: which component each row of the weights is, by falling energy.
+    /// Without a transform: which component each row of the weights is, in the order asked for.
     places: Vec<usize>,
     warning: Option<&'static str>,
 }
@@ -109,7 +109,7 @@ impl PaperLayer {
         let mut groups = conditioned(layer, found, damping, unmeasured);
         if layer.groups != 1 {
             let asked = job.config.transform != TransformSpec::Identity;
-            let told = asked.then_some("its channels are in groups: not transformed");
+            let told = asked.then_some("its channels are in groups");
             return Ok(Self::grouped(layer, weights, &groups, (spec, told)));
         }
         let (input, output) = groups.swap_remove(0);
@@ -118,7 +118,7 @@ impl PaperLayer {
         let (transform, warning) = subject.transform_or_none(job.config.transform, job.config.axis);
         let parts = subject.parts(&transform, (&judge.0, &judge.1));
         let (kernels, places) = match transform {
-            Transform::None => by_energy(parts.kernels),
+            Transform::None => ordered(parts.kernels, spec.order),
             _ => (parts.kernels, Vec::new()),
         };
         let kernels = Quantizable::new(kernels, spec);
@@ -153,7 +153,7 @@ impl PaperLayer {
             values: weights.clone(),
             exact: Exact::Diagonal,
         };
-        let (part, places) = by_energy(part);
+        let (part, places) = ordered(part, spec.order);
         Self {
             layer: layer.clone(),
             transform: Transform::None,
@@ -166,10 +166,11 @@ impl PaperLayer {
         }
     }
 
-    /// What had to be worked around.
+    /// That it is not transformed and why, where a transform was asked for.
     pub(crate) fn warning(&self) -> Option<String> {
         let warning = self.warning?;
-        Some(format!("layer {}: {warning}", self.layer.name))
+        let name = &self.layer.name;
+        Some(format!("layer {name}: not transformed: {warning}"))
     }
 
     /// The layer as a tensor of the network.

@@ -67,11 +67,12 @@ impl PaperCurves {
         let spec = self.spec();
         let config = &self.config;
         Ok(format!(
-            "network {:08x}, {:?} {:?}, {} blocks by falling energy, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
+            "network {:08x}, {:?} {:?}, {} blocks by {:?}, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
             self.checksum,
             config.transform,
             config.axis,
             spec.blocks,
+            spec.order,
             spec.step_by,
             config.damping,
             crc32fast::hash(&statistics.encode()?),

@@ -3,6 +3,7 @@
 
 use ndarray::{Array2, ArrayView1, Axis};
 
+use crate::config::RowOrder;
 use crate::linalg::{Block, BlockDiagonal, product};
 
 /// Cost of an error in element (k, e): `component[k] · major[e / period] · minor[k or 0][e % period]`.
@@ -64,10 +65,15 @@ impl Weights {
     }
 }
 
-/// A part without a transform with its components by falling energy at the output, as blocks of like components want them (paper 5.2);
-/// and where each has come to lie.
-pub(crate) fn by_energy(part: Part<'_>) -> (Part<'_>, Vec<usize>) {
-    let energy = part.independent(&part.values);
+/// A part without a transform with its components in an order in which blocks of neighbours are alike (paper 5.2); and where each has
+/// come to lie.
+pub(crate) fn ordered(part: Part<'_>, by: RowOrder) -> (Part<'_>, Vec<usize>) {
+    let square = |row: ArrayView1<'_, f32>| row.iter().map(|v| f64::from(v * v)).sum();
+    let energy: Vec<f64> = match by {
+        RowOrder::Energy => part.independent(&part.values),
+        RowOrder::Variance => part.values.rows().into_iter().map(square).collect(),
+        RowOrder::Stored => vec![0.0; part.values.nrows()],
+    };
     let mut order: Vec<usize> = (0..energy.len()).collect();
     order.sort_by(|&a, &b| energy[b].total_cmp(&energy[a]));
     let mut places = vec![0; order.len()];
@@ -86,7 +92,13 @@ pub(crate) fn by_energy(part: Part<'_>) -> (Part<'_>, Vec<usize>) {
     let sorted = Part {
         values: part.values.select(Axis(0), &order),
         weights,
-        exact: part.exact,
+        exact: match part.exact {
+            Exact::Kronecker { output, inputs } => Exact::Kronecker {
+                output,
+                inputs: order.iter().map(|&k| inputs[k].clone()).collect(),
+            },
+            exact => exact,
+        },
     };
     (sorted, places)
 }
@@ -137,9 +149,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn components_by_energy_keep_what_belongs_to_them() {
+    fn components_in_order_keep_what_belongs_to_them() {
         let values = Array2::from_shape_fn((4, 6), |(k, e)| (k * 6 + e) as f32);
-        let part = Part {
+        let part = || Part {
             values: values.clone(),
             weights: Weights {
                 component: vec![8.0, 1.0, 4.0, 0.01],
@@ -148,8 +160,8 @@ mod tests {
             },
             exact: Exact::Diagonal,
         };
-        let before = part.independent(&values);
-        let (sorted, places) = by_energy(part);
+        let before = part().independent(&values);
+        let (sorted, places) = ordered(part(), RowOrder::Energy);
         let after = sorted.independent(&sorted.values);
         assert!(after.windows(2).all(|w| w[0] >= w[1]), "{after:?}");
         for (k, &place) in places.iter().enumerate() {
@@ -157,5 +169,7 @@ mod tests {
             assert_eq!(after[place], before[k]);
         }
         assert_ne!(places, [0, 1, 2, 3]);
+        assert_eq!(ordered(part(), RowOrder::Variance).1, [3, 2, 1, 0]);
+        assert_eq!(ordered(part(), RowOrder::Stored).1, [0, 1, 2, 3]);
     }
 }

@@ -8,4 +8,4 @@ mod theorems;
 
 pub(crate) use column::{ColumnBasis, column_basis};
 pub(crate) use dual::{CodingGain, Cosine, Covariances, Dual, cosine, quadratic_diagonal};
-pub(crate) use subject::{Subject, Transform, analysed, by_component, column_of};
+pub(crate) use subject::{SINGULAR, Subject, Transform, analysed, by_component, column_of};

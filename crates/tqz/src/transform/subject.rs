@@ -10,6 +10,8 @@ use crate::transform::{Cosine, Covariances, Dual, cosine};
 
 /// Longest vectors that are transformed: a basis of more would take minutes and more bytes than it saves.
 const MOST_ROWS: usize = 4608;
+/// Why a layer is left as it is whose covariances the transform needs and cannot have.
+pub(crate) const SINGULAR: &str = "its covariances cannot be factored";
 
 /// A layer's weights and the statistics that its errors are weighed by; one group.
 #[derive(Debug, Clone)]
@@ -148,15 +150,11 @@ impl Subject {
         };
         let in_parts = self.input.blocks.len() > 1 && axis != Axis::Column;
         match axis {
-            Axis::Kernel if self.period == 1 => {
-                Some("its kernels are single weights: not transformed")
-            }
-            _ if in_parts => {
-                Some("its patches are too long for one second moment: transformed by columns alone")
-            }
-            _ if mixed > MOST_ROWS => {
-                Some("it has more channels than are transformed (4608): not transformed")
-            }
+            Axis::Kernel if self.period == 1 => Some("its kernels are single weights"),
+            _ if in_parts => Some(
+                "its patches are too long for one second moment (columns alone can be transformed)",
+            ),
+            _ if mixed > MOST_ROWS => Some("it has more channels than are transformed (4608)"),
             _ => None,
         }
     }
@@ -173,21 +171,30 @@ impl Subject {
         if spec == TransformSpec::Identity || self.why_not(axis).is_some() {
             return Ok(Transform::None);
         }
-        let dual = |axis: Axis| {
-            let of = self.covariances(axis);
-            match spec {
-                TransformSpec::Klt => Dual::klt(&of),
-                TransformSpec::Dct1 => Ok(Dual::orthonormal(cosine(Cosine::One, &self.kernel))),
-                TransformSpec::Dct2 => Ok(Dual::orthonormal(cosine(Cosine::Two, &self.kernel))),
-                _ => Dual::elt(&of),
-            }
-        };
+        let dual = |axis: Axis| self.dual(spec, &self.covariances(axis));
         Ok(match axis {
             Axis::Column => Transform::Column(dual(axis)?),
             Axis::Row => Transform::Row(dual(axis)?),
             Axis::Kernel => Transform::Kernel(dual(axis)?),
             Axis::Both => Transform::Both(dual(Axis::Column)?, dual(Axis::Row)?),
         })
+    }
+
+    /// The basis asked for of vectors with these covariances; the ELT where none is named.
+    ///
+    /// # Errors
+    /// Covariances that cannot be factored.
+    pub(crate) fn dual(
+        &self,
+        spec: TransformSpec,
+        of: &Covariances,
+    ) -> Result<Dual, NumericalFailure> {
+        match spec {
+            TransformSpec::Klt => Dual::klt(of),
+            TransformSpec::Dct1 => Ok(Dual::orthonormal(cosine(Cosine::One, &self.kernel))),
+            TransformSpec::Dct2 => Ok(Dual::orthonormal(cosine(Cosine::Two, &self.kernel))),
+            _ => Dual::elt(of),
+        }
     }
 
     /// The transform asked for, or none and why.
@@ -199,10 +206,7 @@ impl Subject {
         let asked = spec != TransformSpec::Identity;
         match self.transform(spec, axis) {
             Ok(found) => (found, self.why_not(axis).filter(|_| asked)),
-            Err(NumericalFailure) => (
-                Transform::None,
-                Some("its covariances cannot be factored: not transformed"),
-            ),
+            Err(NumericalFailure) => (Transform::None, Some(SINGULAR)),
         }
     }
 

@@ -96,7 +96,7 @@ fn elt_gains_at_least_as_much_as_klt_identity_and_a_thousand_random_transforms()
     assert!(far >= 1000 && near >= 1000, "{far} {near}");
 }
 
-/// Theorem 2: where gradients are white, no transform gains more than the KLT, which gains at least nothing: it is the ELT.
+/// A case of Theorem 3: where gradients are white, no transform gains more than the KLT, which gains at least nothing: it is the ELT.
 #[test]
 fn klt_is_the_best_transform_where_gradients_are_white() {
     for of in problems() {
@@ -127,8 +127,7 @@ fn singular_values(matrix: &Array2<f64>) -> Vec<f64> {
             }
         }
     }
-    let lengths = rows.rows().into_iter().map(|row| row.dot(&row).sqrt());
-    let mut lengths: Vec<f64> = lengths.collect();
+    let mut lengths = lengths(&rows);
     lengths.sort_by(|a, b| b.total_cmp(a));
     lengths
 }
@@ -150,6 +149,7 @@ fn assert_diagonal(matrix: &Array2<f64>) {
 
 fn assert_close(a: &[f64], b: &[f64]) {
     let mut pairs = a.iter().zip(b);
+    assert_eq!(a.len(), b.len());
     assert!(
         pairs.all(|(a, b)| (a - b).abs() < 1e-7 * b.abs().max(1e-3)),
         "{a:?} {b:?}"
