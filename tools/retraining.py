@@ -15,7 +15,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs/results/2026-11-26-retraining"
 FIELDS = ["network", "quantizer", "transform", "asked_bpw", "training", "steps", "images", "file_bytes", "bits_per_weight", "top1_percent",
-          "psnr_db", "kl_nats", "agreement_percent", "seconds"]
+          "psnr_db", "kl_nats", "agreement_percent", "seconds", "device"]
 CIFAR = {"data": "cifar10-train", "test": "cifar10-test", "calib": "cifar10-calib", "batch": 64}
 RAW = {"data": "cifar10-raw-train", "test": "cifar10-raw-test", "calib": "cifar10-raw-calib", "batch": 64}
 # What `tqz compress` does unless told otherwise; the table has rows of an earlier program that trained plain levels only.
@@ -87,6 +87,7 @@ def main():
     parser.add_argument("--shared", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("target/retraining"))
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--device", default="cpu", help="where gradients are taken: cpu, or what the program was built with")
     parser.add_argument("--losses", nargs="*", default=["distill", "labels"], choices=["distill", "labels", "both"])
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ def main():
         model = (args.shared / f"models/{network['file']}.onnx").resolve()
         card = lambda which: ROOT / f"examples/cards/{network[which]}.toml"
         start = work / f"{name}-{transform}-{bits}.tqz"
-        row = {"network": name, "quantizer": QUANTIZER, "transform": transform, "asked_bpw": bits}
+        row = {"network": name, "quantizer": QUANTIZER, "transform": transform, "asked_bpw": bits, "device": args.device}
         measured = table.has(name, transform, bits, "none")
         if not measured or (not start.exists() and not all(table.has(name, transform, bits, loss) for loss in args.losses)):
             found, seconds = call([tqz, "compress", model, "--calib", card("calib"), "--bits", bits, "--transform", transform,
@@ -112,7 +113,7 @@ def main():
             output = work / f"{name}-{transform}-{bits}-{loss}.tqz"
             asked = [tqz, "retrain", model, "--data", card("data"), "--from", start, "--bits", bits, "--loss", loss,
                      "--steps", network["steps"], "--batch", network["batch"], "-o", output, "--force",
-                     "--log", output.with_suffix(".csv")]
+                     "--log", output.with_suffix(".csv"), "--device", args.device]
             if network["images"]:
                 asked += ["--images", network["images"]]
             if "patch" in network:

@@ -6,14 +6,14 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// A file of the demo.
-pub fn assets(name: &str) -> PathBuf {
+pub(crate) fn assets(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../assets")
         .join(name)
 }
 
 /// The program's JSON.
-pub fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(
         output.status.success(),
         "{}",
@@ -23,27 +23,27 @@ pub fn json(output: &Output) -> Value {
 }
 
 /// A folder in which the program runs; it goes with the value.
-pub struct Desk {
+pub(crate) struct Desk {
     folder: tempfile::TempDir,
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("temporary folder"),
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).expect("written")
     }
 
     /// The program with the words of a line; MODEL, CALIB and TEST are the demo's.
-    pub fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tqz"));
         command.current_dir(self.folder.path());
         for word in line.split_whitespace() {
@@ -58,17 +58,17 @@ impl Desk {
     }
 
     /// Runs a line to its end.
-    pub fn run(&self, line: &str) -> Output {
+    pub(crate) fn run(&self, line: &str) -> Output {
         self.command(line).output().expect("the program starts")
     }
 
     /// What a line gives as JSON; it must succeed.
-    pub fn json(&self, line: &str) -> Value {
+    pub(crate) fn json(&self, line: &str) -> Value {
         json(&self.run(&format!("{line} --json")))
     }
 
     /// What a line that must fail with this exit code says.
-    pub fn refused(&self, line: &str, code: i32) -> String {
+    pub(crate) fn refused(&self, line: &str, code: i32) -> String {
         let output = self.run(line);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{line}: {told}");
