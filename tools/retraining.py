@@ -104,7 +104,7 @@ def main():
             found, seconds = call([tqz, "compress", model, "--calib", card("calib"), "--bits", bits, "--transform", transform,
                                    "-o", start, "--force"], work)
         if not measured:
-            table.add({**row, "training": "none", "steps": 0, "images": found["calibration_images"],
+            table.add({**row, "device": "cpu", "training": "none", "steps": 0, "images": found["calibration_images"],
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(tqz, start, network, model, work), "seconds": round(seconds)})
         for loss in args.losses:

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -195,8 +195,10 @@ pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses one name for two files that a command reads or writes; `roles` says which.
-pub(crate) fn check_apart(mut paths: Vec<&Path>, roles: &str) -> anyhow::Result<()> {
+/// Refuses one name for two files that a command reads or writes, however it is spelt; `roles` says which.
+pub(crate) fn check_apart(paths: Vec<&Path>, roles: &str) -> anyhow::Result<()> {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut paths: Vec<PathBuf> = paths.into_iter().map(whole).collect();
     paths.sort_unstable();
     match paths.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),

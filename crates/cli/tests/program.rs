@@ -5,7 +5,9 @@ mod desk;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use desk::{Desk, assets, json};
+#[cfg(unix)]
+use desk::Desk;
+use desk::{assets, json};
 use serde_json::Value;
 
 fn tqz(folder: &Path, args: &[&str]) -> Output {

@@ -83,7 +83,7 @@ pub enum RowOrder {
     /// By falling energy at the network's output.
     #[default]
     Energy,
-    /// By falling variance of the weights.
+    /// By falling mean square of the weights.
     Variance,
     /// As the network has them.
     Stored,

@@ -283,11 +283,17 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
 
 /// Refuses names that could not be written in the end, or would be written over each other.
 fn check_outputs(args: &Args, output: &Path, force: bool) -> anyhow::Result<()> {
-    let curves = [&args.curves, &args.measured_curves];
-    let others = curves.into_iter().flatten().map(PathBuf::as_path);
+    let others = [
+        &args.curves,
+        &args.measured_curves,
+        &args.stats,
+        &args.calib,
+    ];
+    let others = others.into_iter().flatten().map(PathBuf::as_path);
     let names = [args.model.as_path(), output];
     let names = names.into_iter().chain(others).collect();
-    check_apart(names, "network, output, page of curves and measured curves")?;
+    let roles = "network, statistics, card, output, page of curves and measured curves";
+    check_apart(names, roles)?;
     check_free(output, force)?;
     match &args.curves {
         Some(page) => check_free(page, force),

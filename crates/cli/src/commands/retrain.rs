@@ -204,7 +204,8 @@ fn check_own_files(
     }
     let mut names: Vec<&Path> = written.iter().copied().chain([output]).collect();
     names.extend(args.from.as_deref().filter(|&from| from != output));
-    check_apart(names, "output, start, checkpoint and log")?;
+    names.extend([args.model.as_path(), args.data.as_path()]);
+    check_apart(names, "network, card, output, start, checkpoint and log")?;
     for path in written {
         check_free(path, force || args.resume)
             .context("give --resume to go on with an earlier run")?;

@@ -68,7 +68,7 @@ impl Weights {
 /// A part without a transform with its components in an order in which blocks of neighbours are alike (paper 5.2); and where each has
 /// come to lie.
 pub(crate) fn ordered(part: Part<'_>, by: RowOrder) -> (Part<'_>, Vec<usize>) {
-    let square = |row: ArrayView1<'_, f32>| row.iter().map(|v| f64::from(v * v)).sum();
+    let square = |row: ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum();
     let energy: Vec<f64> = match by {
         RowOrder::Energy => part.independent(&part.values),
         RowOrder::Variance => part.values.rows().into_iter().map(square).collect(),
@@ -169,6 +169,17 @@ mod tests {
             assert_eq!(after[place], before[k]);
         }
         assert_ne!(places, [0, 1, 2, 3]);
+        let kronecker = Part {
+            exact: Exact::Kronecker {
+                output: Array2::eye(2),
+                inputs: (0..4).map(|k| Array2::eye(3) * (k as f32 + 1.0)).collect(),
+            },
+            ..part()
+        };
+        let before = kronecker.exact(&values);
+        let (sorted, places) = ordered(kronecker, RowOrder::Energy);
+        let after = sorted.exact(&sorted.values);
+        assert!((0..4).all(|k| after[places[k]] == before[k]));
         assert_eq!(ordered(part(), RowOrder::Variance).1, [3, 2, 1, 0]);
         assert_eq!(ordered(part(), RowOrder::Stored).1, [0, 1, 2, 3]);
     }
