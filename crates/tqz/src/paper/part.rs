@@ -169,9 +169,10 @@ mod tests {
             assert_eq!(after[place], before[k]);
         }
         assert_ne!(places, [0, 1, 2, 3]);
+        let output = Array2::eye(2);
         let kronecker = Part {
             exact: Exact::Kronecker {
-                output: Array2::eye(2),
+                output: &output,
                 inputs: (0..4).map(|k| Array2::eye(3) * (k as f32 + 1.0)).collect(),
             },
             ..part()
