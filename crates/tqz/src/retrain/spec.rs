@@ -101,7 +101,7 @@ impl Default for RetrainSpec {
             loss: Loss::default(),
             distance: OutputDistance::default(),
             optimizer: Optimizer::default(),
-            steps: 300,
+            steps: 700,
             batch: 64,
             level_rate: 0.02,
             basis_rate: 0.02,
