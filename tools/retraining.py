@@ -98,7 +98,7 @@ def main():
         model = (args.shared / f"models/{network['file']}.onnx").resolve()
         card = lambda which: ROOT / f"examples/cards/{network[which]}.toml"
         start = work / f"{name}-{transform}-{bits}.tqz"
-        row = {"network": name, "quantizer": QUANTIZER, "transform": transform, "asked_bpw": bits, "device": args.device}
+        row = {"network": name, "quantizer": QUANTIZER, "transform": transform, "asked_bpw": bits}
         measured = table.has(name, transform, bits, "none")
         if not measured or (not start.exists() and not all(table.has(name, transform, bits, loss) for loss in args.losses)):
             found, seconds = call([tqz, "compress", model, "--calib", card("calib"), "--bits", bits, "--transform", transform,
@@ -121,7 +121,7 @@ def main():
             if output.with_suffix(".checkpoint").exists():
                 asked += ["--resume"]
             found, seconds = call(asked, work)
-            table.add({**row, "training": loss, "steps": found["steps"], "images": found["training_images"],
+            table.add({**row, "device": args.device, "training": loss, "steps": found["steps"], "images": found["training_images"],
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(tqz, output, network, model, work), "seconds": round(seconds)})
 

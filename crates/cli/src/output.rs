@@ -195,9 +195,13 @@ pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A path from the root on, however it is spelt.
+pub(crate) fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Refuses one name for two files that a command reads or writes, however it is spelt; `roles` says which.
 pub(crate) fn check_apart(paths: Vec<&Path>, roles: &str) -> anyhow::Result<()> {
-    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut paths: Vec<PathBuf> = paths.into_iter().map(whole).collect();
     paths.sort_unstable();
     match paths.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -16,7 +16,7 @@ use crate::Common;
 use crate::commands::calibrate::Measurement;
 use crate::commands::names::Preset;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, Stopped, Usage, check_apart, check_free, usage, write_file};
+use crate::output::{Console, Stopped, Usage, check_apart, check_free, usage, whole, write_file};
 use crate::progress::Bars;
 
 use follow::Follower;
@@ -203,7 +203,8 @@ fn check_own_files(
         written.push(kept_start);
     }
     let mut names: Vec<&Path> = written.iter().copied().chain([output]).collect();
-    names.extend(args.from.as_deref().filter(|&from| from != output));
+    let from = args.from.as_deref();
+    names.extend(from.filter(|from| whole(from) != whole(output)));
     names.extend([args.model.as_path(), args.data.as_path()]);
     check_apart(names, "network, card, output, start, checkpoint and log")?;
     for path in written {
