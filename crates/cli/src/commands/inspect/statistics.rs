@@ -39,10 +39,10 @@ pub(super) fn show(path: &Path, console: &Console) -> anyhow::Result<()> {
         file_bytes: std::fs::metadata(path)?.len(),
         metric: statistics.metric,
         seed: statistics.seed,
-        seen: statistics.seen.clone(),
         images: statistics.images(),
         total: statistics.total,
         layers: statistics.summary(),
+        seen: statistics.seen,
     };
     console.result(&outcome, || text(&outcome))
 }
