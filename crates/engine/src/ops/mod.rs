@@ -42,6 +42,7 @@ mod einsum;
 mod elementwise;
 mod linear;
 mod logic;
+mod lrn;
 mod norm;
 mod pool;
 mod quantize;
@@ -228,6 +229,7 @@ impl Registry {
             elementwise::register,
             linear::register,
             logic::register,
+            lrn::register,
             norm::register,
             pool::register,
             quantize::register,

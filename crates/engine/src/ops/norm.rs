@@ -1,12 +1,12 @@
 //! Normalizations: BatchNormalization (inference), InstanceNormalization, LayerNormalization,
-//! RMSNormalization, GroupNormalization, MeanVarianceNormalization, LRN.
+//! RMSNormalization, GroupNormalization, MeanVarianceNormalization.
 
 use burn::tensor::Tensor;
 
 use super::{Entry, Inputs, NEWEST_OPSET, NodeSpec, Operator, Registry, axes};
 use crate::arithmetic::{Binary, binary};
 use crate::error::{OpResult, invalid, unsupported};
-use crate::real::{Real, SliceRange};
+use crate::real::Real;
 use crate::value::Value;
 
 pub(super) fn register(registry: &mut Registry) {
@@ -26,7 +26,6 @@ pub(super) fn register(registry: &mut Registry) {
     add("RMSNormalization", (2, 2), 1, 23, layer_norm);
     add("GroupNormalization", (3, 3), 1, 18, group_norm);
     add("MeanVarianceNormalization", (1, 1), 1, 9, mean_variance);
-    add("LRN", (1, 1), 1, 1, lrn);
 }
 
 /// ONNX's epsilon of every normalization.
@@ -117,7 +116,7 @@ fn channel_statistics(x: Real) -> OpResult<(Tensor<1>, Tensor<1>)> {
 }
 
 /// Number of channels (axis 1) of an input [n, c, …] with elements.
-fn channels(x: &Real) -> OpResult<usize> {
+pub(super) fn channels(x: &Real) -> OpResult<usize> {
     match x.dims() {
         [_, channels, ..] if x.len() > 0 => Ok(*channels),
         dims => Err(invalid(format!(
@@ -335,76 +334,5 @@ impl Operator for MeanVariance {
             back[old] = new;
         }
         Ok(vec![y.reshape(&shape)?.permute(&back)?.into()])
-    }
-}
-
-/// x / (bias + alpha/size · sum of squares over `size` neighbouring channels)^beta.
-#[derive(Debug)]
-struct Lrn {
-    alpha: f32,
-    beta: f32,
-    bias: f32,
-    size: usize,
-}
-
-/// Widest window of channels taken from a file.
-const MAX_LRN_SIZE: i64 = 4096;
-
-fn lrn(spec: &NodeSpec) -> OpResult<Box<dyn Operator>> {
-    let size = match spec.attributes.optional_int("size")? {
-        Some(size @ 1..=MAX_LRN_SIZE) => usize::try_from(size).unwrap_or(1),
-        other => {
-            return Err(invalid(format!(
-                "attribute `size` is {other:?}; 1 to {MAX_LRN_SIZE} is legal"
-            )));
-        }
-    };
-    Ok(Box::new(Lrn {
-        alpha: spec.attributes.float("alpha", 1e-4)?,
-        beta: spec.attributes.float("beta", 0.75)?,
-        bias: spec.attributes.float("bias", 1.0)?,
-        size,
-    }))
-}
-
-impl Operator for Lrn {
-    fn run(&self, mut inputs: Inputs) -> OpResult<Vec<Value>> {
-        let x = inputs.real(0)?;
-        let channels = channels(&x)?;
-        let dims = x.dims().to_vec();
-        let flat = [dims[0], channels, x.len() / (dims[0] * channels)];
-        let x = x.reshape(&flat)?;
-        let squares = x.clone().map(|x| x.clone() * x)?;
-        // Channels c - (size-1)/2 ..= c + size/2 count; zeros stand outside.
-        let (before, after) = ((self.size - 1) / 2, self.size / 2);
-        let zeros = |count: usize| Real::full(0.0, &[flat[0], count, flat[2]], inputs.device());
-        inputs.check_elements(&[flat[0], channels + before + after, flat[2]])?;
-        let padded = Real::concat(vec![zeros(before)?, squares, zeros(after)?], 1)?;
-        let mut sum: Option<Real> = None;
-        for shift in 0..self.size {
-            let whole = |end: usize| SliceRange {
-                start: 0,
-                end,
-                step: 1,
-            };
-            let window = SliceRange {
-                start: shift,
-                end: shift + channels,
-                step: 1,
-            };
-            let part = padded
-                .clone()
-                .slice(&[whole(flat[0]), window, whole(flat[2])])?;
-            sum = Some(match sum {
-                Some(sum) => binary(Binary::Add, sum, part)?,
-                None => part,
-            });
-        }
-        let sum = sum.ok_or_else(|| invalid("`size` is 0"))?;
-        let (alpha, beta, bias) = (self.alpha / self.size as f32, self.beta, self.bias);
-        let divisor = sum.map(|sum| sum.mul_scalar(alpha).add_scalar(bias).powf_scalar(beta))?;
-        Ok(vec![
-            binary(Binary::Div, x, divisor)?.reshape(&dims)?.into(),
-        ])
     }
 }
