@@ -234,6 +234,16 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8], force: bool) -> anyhow::Resu
     Ok(())
 }
 
+/// Writes a network; a file that came there while it was made stays, unless `force` is set.
+pub(crate) fn write_network(
+    path: &Path,
+    model: &tqz_onnx::model::ModelProto,
+    force: bool,
+) -> anyhow::Result<()> {
+    check_free(path, force)?;
+    Ok(tqz_onnx::write_model(path, model)?)
+}
+
 /// Temporary files are private; outputs have the usual permissions.
 #[cfg(unix)]
 fn make_readable(file: &tempfile::NamedTempFile) -> std::io::Result<()> {

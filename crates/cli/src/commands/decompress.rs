@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Common;
 #[cfg(feature = "encoder")]
 use crate::commands::export::{FormName, Int8Args, NEWEST_OPSET, exported};
-use crate::output::{Console, check_free, thousands};
+use crate::output::{Console, check_free, thousands, write_network};
 use crate::progress::Bars;
 
 /// Arguments of `tqz decompress`.
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     #[cfg(not(feature = "encoder"))]
     let model = compressed.to_model();
     let model = model.with_context(|| args.file.display().to_string())?;
-    tqz_onnx::write_model(&args.output, &model)?;
+    write_network(&args.output, &model, common.force)?;
     let outcome = Outcome {
         output: args.output.display().to_string(),
         file_bytes: std::fs::metadata(&args.output)?.len(),

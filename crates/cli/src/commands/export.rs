@@ -14,7 +14,7 @@ use tqz_onnx::model::ModelProto;
 use crate::Common;
 use crate::commands::calibrate::load_images;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, Usage, check_free, optional, table, thousands};
+use crate::output::{Console, Usage, check_free, optional, table, thousands, write_network};
 use crate::progress::Bars;
 
 /// Arguments of `tqz export`.
@@ -205,7 +205,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let how = (args.form, &args.int8, args.newest_opset);
     let (model, int8) = exported(&compressed, how, common.seed, &bars)
         .with_context(|| args.file.display().to_string())?;
-    tqz_onnx::write_model(&args.output, &model)?;
+    write_network(&args.output, &model, common.force)?;
     let outcome = Outcome {
         output: args.output.display().to_string(),
         form: args.form,
