@@ -13,7 +13,7 @@ use crate::output::thousands;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
 h1{font-size:1.6rem}table{border-collapse:collapse;margin:1rem 0;width:100%}\
 td,th{padding:.35rem .7rem;text-align:right;border-bottom:1px solid #d8dde6}td:first-child,th:first-child{text-align:left}\
-figure{margin:1.5rem 0}svg{width:100%;height:auto}footer{color:#667085;font-size:.85rem}";
+figure{margin:1.5rem 0}.legend{list-style:none;display:flex;flex-wrap:wrap;gap:0 1.2rem;margin:0;padding:0;font-size:.9rem}svg{width:100%;height:auto}footer{color:#667085;font-size:.85rem}";
 pub(crate) const INK: RGBColor = RGBColor(29, 36, 48);
 const LINE: RGBColor = RGBColor(37, 99, 235);
 pub(crate) const REFERENCE: RGBColor = RGBColor(120, 130, 145);

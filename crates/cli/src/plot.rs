@@ -1,12 +1,13 @@
-//! Plots of HTML pages: series of points in one frame, with labels, an optional dashed line, and a legend.
+//! Plots of HTML pages: series of points in one frame, with labels, an optional dashed line, and a legend above it.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::anyhow;
+use maud::{Markup, PreEscaped, html};
 use plotters::prelude::{
-    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries,
-    PathElement, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
+    ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoFont, LineSeries, RGBColor,
+    SVGBackend, WHITE,
 };
 
 use crate::page::{INK, REFERENCE};
@@ -49,16 +50,24 @@ pub(crate) struct Plot<'a> {
     /// Width of the lines that join points; none: they are not joined.
     pub(crate) line: Option<u32>,
     pub(crate) radius: i32,
-    pub(crate) legend: SeriesLabelPosition,
 }
 
 impl Plot<'_> {
-    /// The plot as an SVG element.
-    pub(crate) fn svg(&self, series: &Series) -> anyhow::Result<String> {
+    /// The plot; its legend is beside the frame, where it hides no points.
+    pub(crate) fn figure(&self, series: &Series) -> anyhow::Result<Markup> {
         let mut svg = String::new();
         self.draw(series, &mut svg)
             .map_err(|e| anyhow!("a plot could not be drawn: {e}"))?;
-        Ok(svg)
+        Ok(html! {
+            figure {
+                ul.legend {
+                    @for (name, colour) in series.keys().zip(COLOURS.iter().cycle()) {
+                        li { span style=(format!("color:rgb({},{},{})", colour.0, colour.1, colour.2)) { "●" } " " (name) }
+                    }
+                }
+                (PreEscaped(svg))
+            }
+        })
     }
 
     fn draw(&self, series: &Series, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
@@ -80,30 +89,18 @@ impl Plot<'_> {
         if let Some(line) = self.dashed {
             chart.draw_series(DashedLineSeries::new(line, 6, 5, REFERENCE.stroke_width(2)))?;
         }
-        for ((name, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
+        for (points, colour) in series.values().zip(COLOURS.iter().cycle()) {
             let points = points.iter().copied();
             let circle = |p, style| Circle::new(p, self.radius, style);
             if let Some(width) = self.line {
                 let line = LineSeries::new(points.clone(), colour.stroke_width(width));
-                let drawn = chart.draw_series(line)?.label(name.clone());
-                drawn.legend(move |(x, y)| {
-                    PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
-                });
+                chart.draw_series(line)?;
                 chart.draw_series(points.map(|p| circle(p, colour.filled())))?;
             } else {
                 // Points that lie on each other show through.
-                let circles = points.map(|p| circle(p, colour.mix(0.7).filled()));
-                let drawn = chart.draw_series(circles)?.label(name.clone());
-                drawn.legend(move |(x, y)| Circle::new((x + 9, y), 4, colour.filled()));
+                chart.draw_series(points.map(|p| circle(p, colour.mix(0.7).filled())))?;
             }
         }
-        chart
-            .configure_series_labels()
-            .position(self.legend.clone())
-            .label_font(font())
-            .border_style(REFERENCE)
-            .background_style(WHITE.filled())
-            .draw()?;
         area.present()?;
         drop(chart);
         Ok(())

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maud::{Markup, PreEscaped, html};
-use plotters::prelude::SeriesLabelPosition;
+use maud::{Markup, html};
 use tqz::BlockCurve;
 
 use crate::page::page;
@@ -88,11 +87,10 @@ fn comparison(
         y: both,
         line: None,
         radius: 2,
-        legend: SeriesLabelPosition::UpperLeft,
     };
     Ok(html! {
         h2 { "Every block at 1 to 8 bits" }
-        figure { (PreEscaped(plot.svg(&series)?)) }
+        (plot.figure(&series)?)
     })
 }
 
@@ -122,11 +120,10 @@ fn layer(
         dashed: None,
         line: Some(2),
         radius: 3,
-        legend: SeriesLabelPosition::UpperRight,
     };
     Ok(html! {
         h3 { (name) }
-        figure { (PreEscaped(plot.svg(&series)?)) }
+        (plot.figure(&series)?)
     })
 }
 

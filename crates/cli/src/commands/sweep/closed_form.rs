@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use maud::{Markup, PreEscaped, html};
-use plotters::prelude::SeriesLabelPosition;
+use maud::{Markup, html};
 
 use crate::commands::sweep::rows::LayerRow;
 use crate::plot::{Plot, Series};
@@ -100,11 +99,11 @@ pub(crate) fn by_series<'a>(rows: &[&'a LayerRow]) -> BTreeMap<String, Vec<&'a L
 /// Plot and table of a network.
 pub(crate) fn section(rows: &[&LayerRow]) -> anyhow::Result<Markup> {
     let series = by_series(rows);
-    let svg = plot(&series)?;
+    let figure = plot(&series)?;
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
     Ok(html! {
         h3 { "Closed form against measurement, one layer at a time" }
-        figure { (PreEscaped(svg)) }
+        (figure)
         table {
             tr {
                 th { "coded with" } th { "layers × rates" } th { "correlation of logarithms" } th { "by rate" }
@@ -137,7 +136,7 @@ pub(crate) fn section(rows: &[&LayerRow]) -> anyhow::Result<Markup> {
     })
 }
 
-fn plot(series: &BTreeMap<String, Vec<&LayerRow>>) -> anyhow::Result<String> {
+fn plot(series: &BTreeMap<String, Vec<&LayerRow>>) -> anyhow::Result<Markup> {
     let points = |rows: &Vec<&LayerRow>| -> Vec<(f64, f64)> {
         let layers = rows.iter().filter(|row| row.layer.is_some());
         let logs = layers.map(|row| decades(row));
@@ -162,9 +161,8 @@ fn plot(series: &BTreeMap<String, Vec<&LayerRow>>) -> anyhow::Result<String> {
         dashed: Some([(low, low), (high, high)]),
         line: None,
         radius: 3,
-        legend: SeriesLabelPosition::UpperLeft,
     };
-    plot.svg(&points)
+    plot.figure(&points)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Accuracy × size × multiply–accumulates: which files of a network no other beats in all three, and a plot of accuracy against
 //! multiply–accumulates, a line a size.
 
-use plotters::prelude::SeriesLabelPosition;
+use maud::Markup;
 
 use crate::commands::sweep::page::{ACCURACY, distance};
 use crate::commands::sweep::rows::Row;
@@ -22,7 +22,7 @@ pub(super) fn has(rows: &[&Row], row: &Row) -> bool {
 }
 
 /// Accuracy against multiply–accumulates, a line for each size asked for and way of coding; none where no limit was asked for.
-pub(super) fn plot(rows: &[&Row]) -> anyhow::Result<Option<String>> {
+pub(super) fn plot(rows: &[&Row]) -> anyhow::Result<Option<Markup>> {
     let limited = |row: &&&Row| row.macs_limit.is_some();
     if !rows.iter().any(|row| limited(&row)) {
         return Ok(None);
@@ -43,9 +43,8 @@ pub(super) fn plot(rows: &[&Row]) -> anyhow::Result<Option<String>> {
         dashed: reference.map(|value| [(left, value), (102.0, value)]),
         line: Some(2),
         radius: 4,
-        legend: SeriesLabelPosition::LowerRight,
     };
-    plot.svg(&series).map(Some)
+    plot.figure(&series).map(Some)
 }
 
 /// Points by size and way of coding, those without a limit among them.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use maud::{Markup, PreEscaped, html};
-use plotters::prelude::SeriesLabelPosition;
+use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use tqz::{Axis, Gain, LayerGains, TransformSpec};
 
@@ -74,10 +73,10 @@ pub(crate) fn section(rows: &[&GainRow]) -> anyhow::Result<Markup> {
     for row in rows {
         series.entry(row.series()).or_default().push(row);
     }
-    let svg = plot(&series)?;
+    let figure = plot(&series)?;
     Ok(html! {
         h3 { "Coding gain, layer by layer" }
-        figure { (PreEscaped(svg)) }
+        (figure)
         table {
             tr {
                 th { "transform" } th { "layers" } th { "their weights" } th { "least dB" } th { "most dB" }
@@ -106,7 +105,7 @@ fn mean(rows: &[&GainRow], of: impl Fn(&GainRow) -> f64) -> f64 {
     sum / weights.max(1) as f64
 }
 
-fn plot(series: &BTreeMap<String, Vec<&GainRow>>) -> anyhow::Result<String> {
+fn plot(series: &BTreeMap<String, Vec<&GainRow>>) -> anyhow::Result<Markup> {
     let all = || series.values().flatten();
     let last = all().map(|row| row.index).max().unwrap_or(0) as f64;
     let low = all().map(|row| row.total_db).fold(0.0, f64::min) - 0.5;
@@ -126,7 +125,6 @@ fn plot(series: &BTreeMap<String, Vec<&GainRow>>) -> anyhow::Result<String> {
         dashed: None,
         line: Some(1),
         radius: 3,
-        legend: SeriesLabelPosition::UpperRight,
     };
-    plot.svg(&points.collect())
+    plot.figure(&points.collect())
 }

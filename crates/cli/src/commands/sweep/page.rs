@@ -1,7 +1,6 @@
 //! The page of a sweep: per network a plot of accuracy and one of distortion against rate, and the table.
 
-use maud::{Markup, PreEscaped, html};
-use plotters::prelude::SeriesLabelPosition;
+use maud::{Markup, html};
 
 use crate::commands::sweep::gains::GainRow;
 use crate::commands::sweep::rows::{LayerRow, Row};
@@ -87,8 +86,8 @@ fn section(name: &str, rows: &[&Row]) -> anyhow::Result<Markup> {
     }
     Ok(html! {
         h2 { (name) }
-        @for plot in plots { figure { (PreEscaped(plot)) } }
-        @if let Some(plot) = frontier::plot(rows)? { figure { (PreEscaped(plot)) } }
+        @for plot in plots { (plot) }
+        @if let Some(plot) = frontier::plot(rows)? { (plot) }
         table {
             tr {
                 th { "coded with" } th { "bytes" } th { "bits/weight" } th { "top-1 %" } th { "PSNR dB" }
@@ -131,7 +130,7 @@ fn series(rows: &[&Row], quantity: &Quantity) -> Series {
     series
 }
 
-fn plot(rows: &[&Row], quantity: &Quantity) -> anyhow::Result<String> {
+fn plot(rows: &[&Row], quantity: &Quantity) -> anyhow::Result<Markup> {
     let series = series(rows, quantity);
     let reference = rows.first().and_then(|row| (quantity.reference)(row));
     let points = || series.values().flatten();
@@ -144,7 +143,6 @@ fn plot(rows: &[&Row], quantity: &Quantity) -> anyhow::Result<String> {
         dashed: reference.map(|value| [(0.0, value), (widest, value)]),
         line: Some(2),
         radius: 4,
-        legend: SeriesLabelPosition::MiddleRight,
     };
-    plot.svg(&series)
+    plot.figure(&series)
 }
