@@ -132,16 +132,12 @@ impl LayerTaps<'_> {
         patches
     }
 
-    /// The patches of an ungrouped convolution, image by image.
-    fn convolution_patches(&self, output: &[usize]) -> Option<Vec<Array2<f32>>> {
+    /// The patches of an ungrouped convolution.
+    fn convolution_patches(&self, output: &[usize]) -> Option<Array2<f32>> {
         let x = Images::new(self.input)?;
         let extents = output.get(2..)?;
         let window = window(self.node, &x.extents, extents)?;
-        let of_image = |image: usize| {
-            let of = (0..x.channels, image..image + 1);
-            self.patches((&x, &window), of, extents)
-        };
-        Some((0..x.count).map(of_image).collect())
+        Some(self.patches((&x, &window), (0..x.channels, 0..x.count), extents))
     }
 
     /// Adds Σ_p g·gᵗ of all images.
@@ -216,14 +212,14 @@ impl LayerTaps<'_> {
     }
 }
 
-/// Patches (K × positions) of an ungrouped layer's input, one matrix an image (dense layers: one in all); `output` is the shape of its
-/// output, the batch aside, and `numbers` are those of the images among `expected` ones.
+/// Patches (K × positions of all images) of an ungrouped layer's input; `output` is the shape of its output, and `numbers` are those of
+/// the images among `expected` ones. None where the layer's geometry is not known.
 pub(crate) fn patches_of(
     (layer, node): (&WeightLayer, &Layer),
     input: &ArrayD<f32>,
     output: &[usize],
     (numbers, expected): (&[usize], usize),
-) -> Vec<Array2<f32>> {
+) -> Option<Array2<f32>> {
     let taps = LayerTaps {
         layer,
         node,
@@ -235,9 +231,9 @@ pub(crate) fn patches_of(
     let along = match &node.op {
         LayerOp::Gemm { trans_a, .. } => Along::last_unless(*trans_a),
         LayerOp::MatMul { side } => Along::last_unless(*side == Side::Left),
-        _ => return taps.convolution_patches(output).unwrap_or_default(),
+        _ => return taps.convolution_patches(output),
     };
-    vec![samples(input, layer.cols, along)]
+    Some(samples(input, layer.cols, along))
 }
 
 /// Images whose columns, `each` of one, are multiplied together: few make a product that only moves its result about, and how many

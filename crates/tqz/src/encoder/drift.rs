@@ -295,12 +295,12 @@ impl Follower<'_> {
                 let part = part.as_standard_layout().into_owned();
                 patches_of((layer, node), &part, shape, (&numbers, images))
             };
-            Products::of(layer.cols, &patches(original), &patches(now))
+            Some(Products::of(weights, (&patches(original)?, &patches(now)?)))
         };
-        let mut sums = Sums::new(layer.cols);
+        let mut sums = Sums::new(weights.dim());
         for wave in starts.chunks(WAVE) {
-            let products: Vec<Products> = wave.par_iter().map(of_chunk).collect();
-            products.iter().for_each(|part| sums.add(part));
+            let products: Option<Vec<Products>> = wave.par_iter().map(of_chunk).collect();
+            products?.iter().for_each(|part| sums.add(part));
         }
         sums.fitted(weights)
     }
