@@ -297,7 +297,20 @@ pub enum Metric {
     /// Kullback–Leibler divergence of a classifier's predictions: directions of covariance
     /// `diag(p) − ppᵗ`, `p = softmax(y)`.
     Fisher,
-    /// Fisher for classifiers (one output vector per image), output noise otherwise.
+    /// The same with `p = softmax(y/2)`: what classes get that are not the image's counts for more, as it does once errors are large.
+    TemperedFisher,
+    /// Tempered for classifiers (one output vector per image), output noise otherwise.
     #[default]
     Auto,
+}
+
+impl Metric {
+    /// What scores are divided by before softmax; none where predictions are not what is measured.
+    pub(crate) fn temperature(self) -> Option<f64> {
+        match self {
+            Self::Fisher => Some(1.0),
+            Self::TemperedFisher => Some(2.0),
+            Self::OutputNoise | Self::Auto => None,
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub(crate) fn image_rng(seed: u64, image: usize) -> Pcg64 {
 pub(crate) fn resolve(metric: Metric, outputs: &[ArrayD<f32>]) -> Metric {
     match (metric, outputs.first()) {
         (Metric::Auto, Some(output)) if OutputKind::of(output) != OutputKind::Values => {
-            Metric::Fisher
+            Metric::TemperedFisher
         }
         (Metric::Auto, _) => Metric::OutputNoise,
         (metric, _) => metric,
@@ -44,13 +44,13 @@ pub(crate) fn cotangents(
     else {
         return directions;
     };
-    let fisher = resolve(metric, outputs) == Metric::Fisher;
-    if fisher {
+    let temperature = resolve(metric, outputs).temperature();
+    if let Some(temperature) = temperature {
         let mut even = ArrayD::zeros(direction.raw_dim());
         draw(&mut even, &mut rngs);
-        shape_by_fisher(output, direction, &even);
+        shape_by_fisher(output, direction, (&even, temperature));
     }
-    let unit = if fisher { 1.0 } else { size(output) };
+    let unit = temperature.map_or_else(|| size(output), |_| 1.0);
     for (output, direction) in others.iter().zip(other_directions) {
         let factor = (unit / size(output)) as f32;
         direction.mapv_inplace(|v| v * factor);
@@ -70,14 +70,18 @@ fn draw(direction: &mut ArrayD<f32>, rngs: &mut [Pcg64]) {
 }
 
 /// Turns noise into directions whose covariance is the Fisher matrix of the predictions, half of it spread evenly by more noise.
-fn shape_by_fisher(output: &ArrayD<f32>, direction: &mut ArrayD<f32>, even: &ArrayD<f32>) {
+fn shape_by_fisher(
+    output: &ArrayD<f32>,
+    direction: &mut ArrayD<f32>,
+    (even, temperature): (&ArrayD<f32>, f64),
+) {
     let kind = match OutputKind::of(output) {
         OutputKind::Values => OutputKind::Logits,
         kind => kind,
     };
     let mut shaped = Vec::with_capacity(output.len());
     for (y, noise) in rows(output).zip(rows(direction).zip(rows(even))) {
-        shaped.extend(kind.fisher_direction(y, noise));
+        shaped.extend(kind.fisher_direction(y, noise, temperature));
     }
     direction.iter_mut().zip(shaped).for_each(|(v, s)| *v = s);
 }
@@ -124,29 +128,60 @@ mod tests {
 
     #[test]
     fn directions_of_a_classifier_have_half_the_fisher_matrix_and_half_an_even_one_as_covariance() {
-        let y = ArrayD::from_shape_vec(IxDyn(&[1, 3]), vec![1.0, 2.0, 0.5]).expect("shape");
-        let total: f64 = y.iter().map(|v| f64::from(*v).exp()).sum();
-        let p: Vec<f64> = y.iter().map(|v| f64::from(*v).exp() / total).collect();
-        let (draws, mut second) = (40_000, [[0.0_f64; 3]; 3]);
-        for n in 0..draws {
-            let v = &cotangents(std::slice::from_ref(&y), Metric::Auto, &|_| image_rng(7, n))[0];
-            assert!(v.sum().abs() < 1e-5);
-            for (a, row) in second.iter_mut().enumerate() {
-                for (b, sum) in row.iter_mut().enumerate() {
-                    *sum += f64::from(v[[0, a]] * v[[0, b]]) / draws as f64;
+        let y = scores(&[1.0, 2.0, 0.5]);
+        for (metric, temperature) in [(Metric::Fisher, 1.0), (Metric::Auto, 2.0)] {
+            let p = softmax(&y, temperature);
+            let (draws, mut second) = (40_000, [[0.0_f64; 3]; 3]);
+            for n in 0..draws {
+                let v = &cotangents(std::slice::from_ref(&y), metric, &|_| image_rng(7, n))[0];
+                assert!(v.sum().abs() < 1e-5);
+                for (a, row) in second.iter_mut().enumerate() {
+                    for (b, sum) in row.iter_mut().enumerate() {
+                        *sum += f64::from(v[[0, a]] * v[[0, b]]) / draws as f64;
+                    }
+                }
+            }
+            for a in 0..3 {
+                for b in 0..3 {
+                    let same = f64::from(u8::from(a == b));
+                    let fisher = same * p[a] - p[a] * p[b];
+                    let trace = 1.0 - p.iter().map(|p| p * p).sum::<f64>();
+                    let even = trace / 2.0 * (same - 1.0 / 3.0);
+                    let wanted = (fisher + even) / 2.0;
+                    assert!((second[a][b] - wanted).abs() < 0.008, "{second:?}");
                 }
             }
         }
-        for a in 0..3 {
-            for b in 0..3 {
-                let same = f64::from(u8::from(a == b));
-                let fisher = same * p[a] - p[a] * p[b];
-                let trace = 1.0 - p.iter().map(|p| p * p).sum::<f64>();
-                let even = trace / 2.0 * (same - 1.0 / 3.0);
-                let wanted = (fisher + even) / 2.0;
-                assert!((second[a][b] - wanted).abs() < 0.006, "{second:?}");
+    }
+
+    /// What comes back through softmax, `p∘(v − pᵗv)`, is the direction at the scores.
+    #[test]
+    fn directions_at_probabilities_are_those_at_the_scores_before_them() {
+        let y = scores(&[1.0, 2.0, 0.5]);
+        let p = softmax(&y, 1.0);
+        let after = scores(&[p[0] as f32, p[1] as f32, p[2] as f32]);
+        for metric in [Metric::Fisher, Metric::TemperedFisher] {
+            let direction = |y: &ArrayD<f32>| {
+                let v = cotangents(std::slice::from_ref(y), metric, &|_| image_rng(7, 0));
+                v[0].iter().map(|v| f64::from(*v)).collect::<Vec<f64>>()
+            };
+            let (at_scores, v) = (direction(&y), direction(&after));
+            let mean: f64 = p.iter().zip(&v).map(|(p, v)| p * v).sum();
+            for ((p, v), wanted) in p.iter().zip(&v).zip(at_scores) {
+                assert!((p * (v - mean) - wanted).abs() < 1e-5, "{metric:?}");
             }
         }
+    }
+
+    /// One image's outputs.
+    fn scores(values: &[f32]) -> ArrayD<f32> {
+        ArrayD::from_shape_vec(IxDyn(&[1, values.len()]), values.to_vec()).expect("shape")
+    }
+
+    fn softmax(y: &ArrayD<f32>, temperature: f64) -> Vec<f64> {
+        let powers = y.iter().map(|v| (f64::from(*v) / temperature).exp());
+        let total: f64 = powers.clone().sum();
+        powers.map(|power| power / total).collect()
     }
 
     #[test]

@@ -99,13 +99,15 @@ impl OutputKind {
     /// covariance `diag(p) − p·pᵗ` and whose second has the trace `σ²(C − 1) = 1 − Σp²`; at probabilities what gives the same at
     /// the logits before them. Unlike directions from drawn labels, which a sure classifier almost never draws differently, here
     /// every image counts by what it is; and the even part keeps whole what serves classes that no calibration image is of
-    /// (theory §9: Fisher and logit noise averaged are better than either).
+    /// (theory §9: Fisher and logit noise averaged are better than either). All with p as it is with scores divided by `temperature`.
     pub(crate) fn fisher_direction(
         self,
         output: ArrayView1<'_, f32>,
         (noise, even): (ArrayView1<'_, f32>, ArrayView1<'_, f32>),
+        temperature: f64,
     ) -> Vec<f32> {
-        let p = self.probabilities(output);
+        let plain = self.probabilities(output);
+        let p = tempered(&plain, temperature);
         let classes = p.len().max(2) as f64;
         let trace = (1.0 - p.iter().map(|p| p * p).sum::<f64>()).max(0.0);
         let sigma = (trace / (classes - 1.0)).sqrt();
@@ -113,15 +115,29 @@ impl OutputKind {
         let noise = noise.iter().map(|&e| f64::from(e));
         let drift: f64 = p.iter().zip(noise.clone()).map(|(p, e)| p.sqrt() * e).sum();
         let drawn = noise.zip(even.iter().map(|&e| sigma * (f64::from(e) - mean)));
-        let at = |(p, (noise, even)): (&f64, (f64, f64))| match self {
-            Self::Probabilities => noise / p.sqrt() + even / p,
-            _ => p.sqrt() * noise - p * drift + even,
-        };
-        p.iter()
+        let at_scores = p
+            .iter()
             .zip(drawn)
-            .map(|pair| (at(pair) * std::f64::consts::FRAC_1_SQRT_2) as f32)
+            .map(|(p, (noise, even))| p.sqrt() * noise - p * drift + even);
+        at_scores
+            .zip(&plain)
+            .map(|(direction, plain)| match self {
+                Self::Probabilities => direction / plain,
+                _ => direction,
+            })
+            .map(|direction| (direction * std::f64::consts::FRAC_1_SQRT_2) as f32)
             .collect()
     }
+}
+
+/// Probabilities as they are with scores divided by `temperature`.
+fn tempered(probabilities: &[f64], temperature: f64) -> Vec<f64> {
+    let powers: Vec<f64> = probabilities
+        .iter()
+        .map(|p| p.powf(1.0 / temperature))
+        .collect();
+    let total: f64 = powers.iter().sum();
+    powers.iter().map(|power| power / total).collect()
 }
 
 /// The images of a batch of outputs, each as one vector.

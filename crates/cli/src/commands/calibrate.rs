@@ -44,12 +44,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum MetricName {
-    /// Divergence of predictions for classifiers, squared error for other networks
+    /// Tempered for classifiers, noise for other networks
     Auto,
     /// Squared error of the outputs
     Noise,
     /// Kullback–Leibler divergence of a classifier's predictions
     Fisher,
+    /// The same with all scores halved, which is closer to what large errors do
+    Tempered,
 }
 
 /// Part `index` (from 0) of `count`.
@@ -223,6 +225,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
             MetricName::Auto => Metric::Auto,
             MetricName::Noise => Metric::OutputNoise,
             MetricName::Fisher => Metric::Fisher,
+            MetricName::Tempered => Metric::TemperedFisher,
         },
         seed: common.seed,
         shard: args.shard,
