@@ -299,7 +299,7 @@ pub enum Metric {
     Fisher,
     /// The same with `p = softmax(y/2)`: what classes get that are not the image's counts for more, as it does once errors are large.
     TemperedFisher,
-    /// Tempered for classifiers (one output vector per image), output noise otherwise.
+    /// Fisher for classifiers (one output vector per image), tempered where they have up to 100 classes; output noise otherwise.
     #[default]
     Auto,
 }

@@ -14,11 +14,17 @@ pub(crate) fn image_rng(seed: u64, image: usize) -> Pcg64 {
     Pcg64::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ image as u64)
 }
 
+/// Classes up to which predictions are tempered: of a thousand the many that are out of the question would count for too much.
+const FEW_CLASSES: usize = 100;
+
 /// The metric asked for, `Auto` decided by the network's first output.
 pub(crate) fn resolve(metric: Metric, outputs: &[ArrayD<f32>]) -> Metric {
     match (metric, outputs.first()) {
         (Metric::Auto, Some(output)) if OutputKind::of(output) != OutputKind::Values => {
-            Metric::TemperedFisher
+            match output.shape()[1] {
+                0..=FEW_CLASSES => Metric::TemperedFisher,
+                _ => Metric::Fisher,
+            }
         }
         (Metric::Auto, _) => Metric::OutputNoise,
         (metric, _) => metric,
@@ -152,6 +158,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn predictions_of_few_classes_are_tempered() {
+        let of = |classes| resolve(Metric::Auto, &[ArrayD::zeros(IxDyn(&[2, classes]))]);
+        assert_eq!(of(10), Metric::TemperedFisher);
+        assert_eq!(of(1000), Metric::Fisher);
+        assert_eq!(of(1), Metric::OutputNoise);
+        let asked = resolve(Metric::Fisher, &[ArrayD::zeros(IxDyn(&[2, 10]))]);
+        assert_eq!(asked, Metric::Fisher);
     }
 
     /// What comes back through softmax, `p∘(v − pᵗv)`, is the direction at the scores.

@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum MetricName {
-    /// Tempered for classifiers, noise for other networks
+    /// Tempered for classifiers of up to 100 classes, fisher for others, noise for other networks
     Auto,
     /// Squared error of the outputs
     Noise,
