@@ -53,7 +53,7 @@ pub(crate) struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    /// The plot; its legend is beside the frame, where it hides no points.
+    /// The plot; its legend is above the frame, where it hides no points.
     pub(crate) fn figure(&self, series: &Series) -> anyhow::Result<Markup> {
         let mut svg = String::new();
         self.draw(series, &mut svg)

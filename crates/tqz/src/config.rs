@@ -297,7 +297,8 @@ pub enum Metric {
     /// Kullback–Leibler divergence of a classifier's predictions: directions of covariance
     /// `diag(p) − ppᵗ`, `p = softmax(y)`.
     Fisher,
-    /// The same with `p = softmax(y/2)`: what classes get that are not the image's counts for more, as it does once errors are large.
+    /// The divergence of predictions from halved scores, `p = softmax(y/2)`: the probabilities of classes that are not the image's count for
+    /// more, as they do once errors are large.
     TemperedFisher,
     /// Fisher for classifiers (one output vector per image), tempered where they have up to 100 classes; output noise otherwise.
     #[default]

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn directions_of_a_classifier_have_half_the_fisher_matrix_and_half_an_even_one_as_covariance() {
         let y = scores(&[1.0, 2.0, 0.5]);
-        for (metric, temperature) in [(Metric::Fisher, 1.0), (Metric::Auto, 2.0)] {
+        for (metric, temperature) in [(Metric::Fisher, 1.0_f64), (Metric::Auto, 2.0)] {
             let p = softmax(&y, temperature);
             let (draws, mut second) = (40_000, [[0.0_f64; 3]; 3]);
             for n in 0..draws {
@@ -153,7 +153,7 @@ mod tests {
                     let fisher = same * p[a] - p[a] * p[b];
                     let trace = 1.0 - p.iter().map(|p| p * p).sum::<f64>();
                     let even = trace / 2.0 * (same - 1.0 / 3.0);
-                    let wanted = (fisher + even) / 2.0;
+                    let wanted = (fisher + even) / (2.0 * temperature.powi(2));
                     assert!((second[a][b] - wanted).abs() < 0.008, "{second:?}");
                 }
             }
@@ -168,6 +168,15 @@ mod tests {
         assert_eq!(of(1), Metric::OutputNoise);
         let asked = resolve(Metric::Fisher, &[ArrayD::zeros(IxDyn(&[2, 10]))]);
         assert_eq!(asked, Metric::Fisher);
+    }
+
+    #[test]
+    fn a_prediction_that_is_sure_gives_next_to_no_direction() {
+        let y = scores(&[36.0, 0.0, 0.0]);
+        for metric in [Metric::Fisher, Metric::TemperedFisher] {
+            let v = &cotangents(std::slice::from_ref(&y), metric, &|_| image_rng(7, 0))[0];
+            assert!(v.iter().all(|v| v.abs() < 1e-3), "{v}");
+        }
     }
 
     /// What comes back through softmax, `p∘(v − pᵗv)`, is the direction at the scores.

@@ -46,11 +46,21 @@ impl OutputKind {
                 .map(|&v| f64::from(v).max(LEAST_PROBABILITY))
                 .collect();
         }
+        self.tempered(output, 1.0)
+    }
+
+    /// Class probabilities of one image as they are with scores divided by `temperature`.
+    fn tempered(self, output: ArrayView1<'_, f32>, temperature: f64) -> Vec<f64> {
         let peak = output.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let exps: Vec<f64> = output.iter().map(|&v| f64::from(v - peak).exp()).collect();
-        let total: f64 = exps.iter().sum();
-        exps.iter()
-            .map(|e| (e / total).max(LEAST_PROBABILITY))
+        let power = |&v: &f32| match self {
+            Self::Probabilities => f64::from(v.max(0.0)).powf(1.0 / temperature),
+            _ => (f64::from(v - peak) / temperature).exp(),
+        };
+        let powers: Vec<f64> = output.iter().map(power).collect();
+        let total: f64 = powers.iter().sum();
+        powers
+            .iter()
+            .map(|power| (power / total).max(LEAST_PROBABILITY))
             .collect()
     }
 
@@ -99,7 +109,8 @@ impl OutputKind {
     /// covariance `diag(p) − p·pᵗ` and whose second has the trace `σ²(C − 1) = 1 − Σp²`; at probabilities what gives the same at
     /// the logits before them. Unlike directions from drawn labels, which a sure classifier almost never draws differently, here
     /// every image counts by what it is; and the even part keeps whole what serves classes that no calibration image is of
-    /// (theory §9: Fisher and logit noise averaged are better than either). All with p as it is with scores divided by `temperature`.
+    /// (theory §9: Fisher and logit noise averaged are better than either). All with p as it is with scores divided by `temperature`, whose
+    /// divergence it is that is measured: the direction is divided by it, too.
     pub(crate) fn fisher_direction(
         self,
         output: ArrayView1<'_, f32>,
@@ -107,7 +118,7 @@ impl OutputKind {
         temperature: f64,
     ) -> Vec<f32> {
         let plain = self.probabilities(output);
-        let p = tempered(&plain, temperature);
+        let p = self.tempered(output, temperature);
         let classes = p.len().max(2) as f64;
         let trace = (1.0 - p.iter().map(|p| p * p).sum::<f64>()).max(0.0);
         let sigma = (trace / (classes - 1.0)).sqrt();
@@ -125,19 +136,9 @@ impl OutputKind {
                 Self::Probabilities => direction / plain,
                 _ => direction,
             })
-            .map(|direction| (direction * std::f64::consts::FRAC_1_SQRT_2) as f32)
+            .map(|direction| (direction * std::f64::consts::FRAC_1_SQRT_2 / temperature) as f32)
             .collect()
     }
-}
-
-/// Probabilities as they are with scores divided by `temperature`.
-fn tempered(probabilities: &[f64], temperature: f64) -> Vec<f64> {
-    let powers: Vec<f64> = probabilities
-        .iter()
-        .map(|p| p.powf(1.0 / temperature))
-        .collect();
-    let total: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / total).collect()
 }
 
 /// The images of a batch of outputs, each as one vector.

@@ -194,13 +194,17 @@ fn measured_curves_serve_as_well_and_are_measured_once() {
 #[test]
 fn layers_alone_do_what_the_closed_form_says() {
     let subject = subject();
+    // What is measured below is the divergence as it is, not tempered.
+    let statistics = subject
+        .images
+        .calibrate(&subject.source, (Metric::Fisher, 1), &Silent);
+    let statistics = statistics.expect("calibrated");
     let config = EncoderConfig {
         effort: Effort::Fast,
         ..EncoderConfig::new(RateTarget::BitsPerWeight(6.0))
     };
     let (bytes, report) =
-        tqz::compress(&subject.source, &subject.statistics, None, &config, &Silent)
-            .expect("compressible");
+        tqz::compress(&subject.source, &statistics, None, &config, &Silent).expect("compressible");
     let model = CompressedModel::decode(&bytes).and_then(|m| m.to_model());
     let network = Network::from_model(&model.expect("decodes"), &EngineDevice::cpu());
     let images = (&subject.images, 30);

@@ -44,13 +44,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum MetricName {
-    /// Tempered for classifiers of up to 100 classes, fisher for others, noise for other networks
+    /// Tempered for classifiers of up to 100 classes, fisher for other classifiers, noise for all else
     Auto,
     /// Squared error of the outputs
     Noise,
     /// Kullback–Leibler divergence of a classifier's predictions
     Fisher,
-    /// The same with all scores halved, which is closer to what large errors do
+    /// The divergence of predictions from halved scores, which is closer to what large errors do
     Tempered,
 }
 

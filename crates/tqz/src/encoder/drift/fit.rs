@@ -1,11 +1,12 @@
-//! Weights that make of drifted inputs what the original ones make of the original's: second moments of both, and least squares.
+//! Weights that make of drifted inputs what the original ones make of the original's: least squares by the drifted inputs' moment and the
+//! weights' pull.
 
 use ndarray::Array2;
 
 use crate::linalg::{Block, add_gram_lower, damped, product, solve_positive};
 use crate::statistics::{Moment, shrinkage};
 
-/// Samples of a layer's inputs, in multiples of a patch' elements, below which its weights are not fitted: they would learn the few by heart.
+/// Samples of a layer's inputs, in multiples of a patch's elements, below which its weights are not fitted: they would learn the few by heart.
 const LEAST_SAMPLES: f64 = 8.0;
 /// Damping of the inputs' moment, as a fraction of its mean diagonal, beside what its samples ask for.
 const DAMPING: f64 = 0.01;
