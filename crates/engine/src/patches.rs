@@ -265,14 +265,16 @@ mod tests {
     #[test]
     fn columns_give_what_the_tensor_library_gives() {
         let device = EngineDevice::cpu();
-        for (size, kernel, stride, dilation, pads) in [
-            ([8, 8], [3, 3], [1, 1], 1, [1, 1, 1, 1]),
-            ([9, 7], [3, 2], [2, 1], 2, [2, 0, 1, 3]),
-            ([5, 6], [1, 1], [1, 1], 1, [0, 0, 0, 0]),
-            ([4, 4], [5, 5], [3, 2], 1, [2, 2, 2, 2]),
-            ([30, 30], [3, 3], [2, 2], 1, [0, 0, 1, 1]),
-            ([60, 50], [1, 1], [1, 1], 1, [0, 0, 0, 0]),
-            ([60, 50], [3, 3], [1, 1], 1, [1, 1, 1, 1]),
+        for ([images, channels], size, kernel, stride, dilation, pads) in [
+            ([5, 3], [8, 8], [3, 3], [1, 1], 1, [1, 1, 1, 1]),
+            ([5, 3], [9, 7], [3, 2], [2, 1], 2, [2, 0, 1, 3]),
+            ([5, 3], [5, 6], [1, 1], [1, 1], 1, [0, 0, 0, 0]),
+            ([5, 3], [4, 4], [5, 5], [3, 2], 1, [2, 2, 2, 2]),
+            ([5, 3], [30, 30], [3, 3], [2, 2], 1, [0, 0, 1, 1]),
+            ([5, 3], [60, 50], [1, 1], [1, 1], 1, [0, 0, 0, 0]),
+            ([5, 3], [60, 50], [3, 3], [1, 1], 1, [1, 1, 1, 1]),
+            // More rows than a product of the usual size has, several images in each.
+            ([70, 130], [2, 2], [3, 3], [1, 1], 1, [1, 1, 1, 1]),
         ] {
             let window = Window {
                 kernel: kernel.to_vec(),
@@ -281,7 +283,8 @@ mod tests {
                 pads_begin: pads[..2].to_vec(),
                 pads_end: pads[2..].to_vec(),
             };
-            let (xd, wd) = ([5, 3, size[0], size[1]], [4, 3, kernel[0], kernel[1]]);
+            let xd = [images, channels, size[0], size[1]];
+            let wd = [4, channels, kernel[0], kernel[1]];
             let (x, w) = (
                 numbers(xd.iter().product(), 1),
                 numbers(wd.iter().product(), 2),

@@ -33,7 +33,8 @@ fn subject() -> &'static (Source, Statistics, TrainingSet) {
         let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
         let batch = images(80, 1);
         let mut calibration = source.calibration(CalibrationSpec {
-            metric: Metric::Auto,
+            // Starts by it leave more to better than the standard's do.
+            metric: Metric::Fisher,
             seed: 5,
             images: 20,
         });
