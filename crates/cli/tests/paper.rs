@@ -119,10 +119,10 @@ fn measured_curves_are_kept_and_shown() {
 #[test]
 fn damping_is_not_lowered_by_images_that_the_statistics_have_seen() {
     let desk = Desk::new();
-    desk.json("calibrate MODEL --calib CALIB --images 200 -o seen.stats");
+    desk.json("calibrate MODEL --calib CALIB --images 400 -o seen.stats");
     let factor = |from: &str| {
         let made = desk.json(&format!(
-            "compress MODEL {from} --calib CALIB --images 200 --bits 2 -o x.tqz --force"
+            "compress MODEL {from} --calib CALIB --images 400 --bits 3 -o x.tqz --force"
         ));
         made["report"]["damping_factor"].as_f64().expect("a number")
     };

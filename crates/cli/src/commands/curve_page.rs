@@ -179,8 +179,8 @@ mod tests {
         assert!(alone.contains("conv &lt;1&gt;"));
         let both = curve_page("curves", &predicted, Some(&predicted)).expect("drawn");
         assert!(both.contains("S, measured") && both.contains("Every block"));
-        assert!(both.contains("T\n"), "legend of the first plot");
+        assert!(both.contains("> T</li>"), "legend of the first plot");
         let plain = curve_page("curves", &predicted[..2], Some(&predicted[..2])).expect("drawn");
-        assert!(plain.contains("weights, measured") && !plain.contains("T\n"));
+        assert!(plain.contains("weights, measured") && !plain.contains("> T</li>"));
     }
 }
