@@ -117,7 +117,6 @@ impl OutputKind {
         (noise, even): (ArrayView1<'_, f32>, ArrayView1<'_, f32>),
         temperature: f64,
     ) -> Vec<f32> {
-        let plain = self.probabilities(output);
         let p = self.tempered(output, temperature);
         let classes = p.len().max(2) as f64;
         let trace = (1.0 - p.iter().map(|p| p * p).sum::<f64>()).max(0.0);
@@ -131,9 +130,9 @@ impl OutputKind {
             .zip(drawn)
             .map(|(p, (noise, even))| p.sqrt() * noise - p * drift + even);
         at_scores
-            .zip(&plain)
-            .map(|(direction, plain)| match self {
-                Self::Probabilities => direction / plain,
+            .zip(output)
+            .map(|(direction, &y)| match self {
+                Self::Probabilities => direction / f64::from(y).max(LEAST_PROBABILITY),
                 _ => direction,
             })
             .map(|direction| (direction * std::f64::consts::FRAC_1_SQRT_2 / temperature) as f32)

@@ -24,9 +24,10 @@ use images::training_set;
 use names::{DistanceName, LossName, OptimizerName};
 use told::{Outcome, text};
 
-/// Images of the training set by which a start is compressed, at most: of networks of fewer than [`MANY_WEIGHTS`] weights, and of others, whose
-/// statistics have more unknowns (AlexNet at .2 bits: .0345 → .0315 nats by more images).
-const START_IMAGES: (usize, usize) = (1024, 4096);
+/// Images of the training set by which a start is compressed, at most.
+const START_IMAGES: usize = 1024;
+/// The same for networks of at least [`MANY_WEIGHTS`] weights, whose statistics have more unknowns (AlexNet at .2 bits: .0345 → .0315 nats).
+const MORE_START_IMAGES: usize = 4096;
 const MANY_WEIGHTS: u64 = 2_000_000;
 
 /// Arguments of `tqz retrain`.
@@ -242,9 +243,10 @@ fn compressed(
         ..EncoderConfig::new(target)
     };
     config.check().map_err(usage)?;
-    let many = source.weight_count() >= MANY_WEIGHTS;
-    let count = if many { START_IMAGES.1 } else { START_IMAGES.0 };
-    let images: Images = set.some_images(count);
+    let images: Images = set.some_images(match source.weight_count() {
+        MANY_WEIGHTS.. => MORE_START_IMAGES,
+        _ => START_IMAGES,
+    });
     let statistics = images.calibrate(source, (Measurement::default().metric, seed), bars)?;
     let (bytes, _) = tqz::compress(source, &statistics, Some(&images), &config, bars)
         .with_context(|| args.model.display().to_string())?;
