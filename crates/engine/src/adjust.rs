@@ -6,7 +6,8 @@ use ndarray::ArrayD;
 
 use crate::error::{EngineError, OpResult};
 use crate::graph::{Slot, Step};
-use crate::network::{self, Network};
+use crate::network::Network;
+use crate::port;
 use crate::run::Watch;
 use crate::tap::views;
 use crate::value::Value;
@@ -100,7 +101,7 @@ fn replaced(
     value: Value,
     change: impl FnOnce(ArrayD<f32>) -> ArrayD<f32>,
 ) -> OpResult<Value> {
-    let array = network::array(value)?;
+    let array = port::array(value)?;
     let shape = array.shape().to_vec();
     let changed = change(array);
     of_shape(network, &changed, &shape)
@@ -113,7 +114,7 @@ fn of_shape(network: &Network, array: &ArrayD<f32>, shape: &[usize]) -> OpResult
             array.shape()
         )));
     }
-    Ok(network::real(array.view(), &network.device)?.into())
+    Ok(port::real(array.view(), &network.device)?.into())
 }
 
 struct Rewriting<'a> {
@@ -151,7 +152,7 @@ impl Watch for Rewriting<'_> {
         let Some(value) = operands[input].clone() else {
             return Ok(());
         };
-        if let Some(array) = self.rewriter.weights(index, network::array(value)?) {
+        if let Some(array) = self.rewriter.weights(index, port::array(value)?) {
             let shape = &self.network.layers()[index].weight_dims;
             operands[weight] = Some(of_shape(self.network, &array, shape)?);
         }

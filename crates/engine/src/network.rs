@@ -14,12 +14,10 @@ use crate::ints::ElementType;
 use crate::layer::{BatchNorm, Layer};
 use crate::limits::{MAX_CONSTANT_ELEMENTS, MAX_ELEMENTS};
 use crate::ops::Inputs;
-use crate::port::{check_port, input_error, input_value};
+use crate::port::{Dim, Port, array, check_port, input_error, input_value, real};
 use crate::real::Real;
 use crate::run::{self, NoWatch, Watch};
 use crate::value::Value;
-
-pub(crate) use crate::port::{Dim, Port, array, real};
 
 /// A network that runs on one device; cloning shares everything.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use crate::device::EngineDevice;
 use crate::error::{EngineError, OpResult, invalid};
 use crate::graph::{Constants, Plan, Slot, Step};
 use crate::limits::MAX_ELEMENTS;
-use crate::network::Port;
 use crate::ops::Inputs;
+use crate::port::Port;
 use crate::value::Value;
 
 /// Runs one node. A panic below the engine (a kernel's own check) becomes an error of the node.

@@ -13,7 +13,8 @@ use ndarray::{ArrayD, ArrayViewD};
 use crate::error::{EngineError, Fault, OpResult, invalid};
 use crate::graph::{LayerSite, Slot};
 use crate::layer::{Layer, LayerOp};
-use crate::network::{self, Network};
+use crate::network::Network;
+use crate::port;
 use crate::real::Leaf;
 use crate::run::{self, Watch};
 use crate::value::Value;
@@ -84,7 +85,7 @@ impl Network {
     }
 
     fn array(&self, name: &str, value: Value) -> Result<ArrayD<f32>, EngineError> {
-        network::array(value)
+        port::array(value)
             .map_err(|fault| EngineError::Argument(format!("value `{name}`: {}", fault.message)))
     }
 
@@ -234,7 +235,7 @@ impl Network {
             if !output.is_tracked() {
                 continue;
             }
-            let factor = network::real(cotangent.view(), &self.device).map_err(fault)?;
+            let factor = port::real(cotangent.view(), &self.device).map_err(fault)?;
             let product = output.into_flat().map_err(fault)? * factor.into_flat().map_err(fault)?;
             let part = product.sum();
             total = Some(match total {

@@ -11,8 +11,9 @@ use ndarray::ArrayD;
 use crate::error::{EngineError, Fault};
 use crate::graph::{Constants, Slot, Step};
 use crate::limits::MAX_ELEMENTS;
-use crate::network::{self, Network};
+use crate::network::Network;
 use crate::ops::Inputs;
+use crate::port;
 use crate::real::Real;
 use crate::run;
 use crate::tap::{Cotangent, untracked};
@@ -65,7 +66,7 @@ impl Network {
                 EngineError::Argument(format!("gradient of `{name}`: {}", fault.message))
             };
             let gradient = match found.remove(&slot) {
-                Some(real) => network::array(real.into()).map_err(fault)?,
+                Some(real) => port::array(real.into()).map_err(fault)?,
                 None => {
                     let dims = self.constants[slot]
                         .as_ref()
@@ -261,7 +262,7 @@ impl<'a> Tape<'a> {
             let fault =
                 |fault: Fault| EngineError::Argument(format!("backward: {}", fault.message));
             if self.live.contains(slot) {
-                let real = network::real(cotangent.view(), device).map_err(fault)?;
+                let real = port::real(cotangent.view(), device).map_err(fault)?;
                 found.add(*slot, real).map_err(fault)?;
             }
         }

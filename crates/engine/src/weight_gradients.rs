@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 
 use crate::error::EngineError;
-use crate::network::{self, Network};
+use crate::network::Network;
+use crate::port;
 use crate::run::{self, NoWatch};
 use crate::tap::{Cotangent, untracked, views};
 use crate::value::Value;
@@ -77,7 +78,7 @@ impl Network {
                 .get_mut(&self.plan.weights[name])
                 .and_then(Option::take);
             if let Some(value) = value {
-                let array = network::array(value).map_err(|fault| {
+                let array = port::array(value).map_err(|fault| {
                     EngineError::Argument(format!("gradient of `{name}`: {}", fault.message))
                 })?;
                 gradients.insert(name.to_owned(), array);

@@ -13,8 +13,8 @@ use super::{Constants, Plan, Slot, Step};
 use crate::constant;
 use crate::device::EngineDevice;
 use crate::error::EngineError;
-use crate::network::Port;
 use crate::ops::Registry;
+use crate::port::Port;
 use crate::value::Value;
 
 /// Imported version of each domain.

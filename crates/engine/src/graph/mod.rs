@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::error::{EngineError, Fault};
 use crate::layer::{BatchNorm, Layer};
-use crate::network::Port;
 use crate::ops::Operator;
+use crate::port::Port;
 use crate::value::Value;
 
 mod branch;

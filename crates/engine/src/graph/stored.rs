@@ -7,7 +7,7 @@ use crate::device::EngineDevice;
 use crate::error::{EngineError, Fault, OpResult, invalid};
 use crate::ints::ElementType;
 use crate::limits::{MAX_CONSTANT_ELEMENTS, element_count};
-use crate::network::{Dim, Port};
+use crate::port::{Dim, Port};
 use crate::real::Real;
 use crate::value::Value;
 
