@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+use tqz_onnx::{Existing, WriteOptions};
 
 /// Where results and notes go.
 #[derive(Debug, Clone, Copy)]
@@ -241,7 +242,16 @@ pub(crate) fn write_network(
     force: bool,
 ) -> anyhow::Result<()> {
     check_free(path, force)?;
-    Ok(tqz_onnx::write_model(path, model)?)
+    let existing = if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let options = WriteOptions {
+        existing,
+        ..WriteOptions::default()
+    };
+    Ok(tqz_onnx::write_model_with(path, model, &options)?)
 }
 
 /// Temporary files are private; outputs have the usual permissions.

@@ -19,7 +19,7 @@ fn round_trip(mode: &str, from: &Path, to: &Path) -> Result<(), OnnxError> {
             let options = WriteOptions {
                 external: ExternalData::Always,
                 external_from_bytes: 0,
-                data_location: None,
+                ..WriteOptions::default()
             };
             write_model_with(to, &read_model(from)?, &options)
         }

@@ -35,7 +35,9 @@ mod write;
 
 pub use error::OnnxError;
 pub use read::{decode_model, read_model, read_model_keep_external};
-pub use write::{ExternalData, WriteOptions, encode_model, write_model, write_model_with};
+pub use write::{
+    Existing, ExternalData, WriteOptions, encode_model, write_model, write_model_with,
+};
 
 #[cfg(test)]
 mod test_support;

@@ -34,6 +34,16 @@ pub enum ExternalData {
     Never,
 }
 
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// It is replaced once the new one is complete.
+    #[default]
+    Replace,
+    /// It stays, also where it appeared while the model was being written; that is an error.
+    Keep,
+}
+
 /// How a model is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteOptions {
@@ -43,6 +53,8 @@ pub struct WriteOptions {
     pub external_from_bytes: usize,
     /// The data file's path, relative to the model's folder; `None` for the model's name with `.data`.
     pub data_location: Option<String>,
+    /// What becomes of files that have the names already.
+    pub existing: Existing,
 }
 
 impl Default for WriteOptions {
@@ -52,6 +64,7 @@ impl Default for WriteOptions {
             external: ExternalData::Automatic,
             external_from_bytes: 1024,
             data_location: None,
+            existing: Existing::Replace,
         }
     }
 }
@@ -69,7 +82,7 @@ pub fn write_model(path: &Path, model: &ModelProto) -> Result<(), OnnxError> {
     write_model_with(path, model, &WriteOptions::default())
 }
 
-/// Writes a model under `path`, replacing a file of that name.
+/// Writes a model under `path`.
 ///
 /// Each file is written under a temporary name in its folder and renamed when complete: first the data
 /// file, if there is one, then the model. Tensors whose data already lie in other files are written
@@ -77,7 +90,7 @@ pub fn write_model(path: &Path, model: &ModelProto) -> Result<(), OnnxError> {
 /// of the model in memory.
 ///
 /// # Errors
-/// [`OnnxError::Io`] if the folder or a file cannot be written; [`OnnxError::Unwritable`] if the
+/// [`OnnxError::Io`] if the folder or a file cannot be written, or a file is there that is to stay; [`OnnxError::Unwritable`] if the
 /// model is too large for one file and may not or cannot be split, or the data file's name is not a
 /// path downwards, is the model's, or is in use by a tensor that stays external.
 pub fn write_model_with(
@@ -104,7 +117,9 @@ fn write_within(
         }
         ExternalData::Always => write_split(limit, path, model, options),
         ExternalData::Automatic if length > limit => write_split(limit, path, model, options),
-        _ => write_atomically(path, |file| file.write_all(&encode_model(model))),
+        _ => write_atomically(path, options.existing, |file| {
+            file.write_all(&encode_model(model))
+        }),
     }
 }
 
@@ -139,8 +154,10 @@ fn write_split(
         return Err(unwritable(path, reason));
     }
     let data_path = folder_of(path).join(&location);
-    write_atomically(&data_path, |file| write_data(file, model, &extents))?;
-    write_atomically(path, |file| file.write_all(&bytes))
+    write_atomically(&data_path, options.existing, |file| {
+        write_data(file, model, &extents)
+    })?;
+    write_atomically(path, options.existing, |file| file.write_all(&bytes))
 }
 
 /// The data file's location, checked.
@@ -240,6 +257,7 @@ fn write_data(
 /// Writes a file under a temporary name in the same folder, then gives it its own.
 fn write_atomically(
     path: &Path,
+    existing: Existing,
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), OnnxError> {
     let mut builder = tempfile::Builder::new();
@@ -253,8 +271,12 @@ fn write_atomically(
     let file = builder.tempfile_in(folder_of(path));
     let mut file = file.map_err(io_error(path, "make a temporary file beside it"))?;
     content(file.as_file_mut()).map_err(io_error(path, "write"))?;
-    let renamed = file.persist(path).map_err(|error| error.error);
+    let renamed = match existing {
+        Existing::Replace => file.persist(path),
+        Existing::Keep => file.persist_noclobber(path),
+    };
     renamed
+        .map_err(|error| error.error)
         .map_err(io_error(path, "rename the finished file to it"))
         .map(|_file| ())
 }

@@ -1,6 +1,7 @@
 //! What the caller asks of the encoder. Nothing here is decided yet: rates become steps in `allocate`, transforms are
 //! chosen per layer in `encoder`.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -313,5 +314,17 @@ impl Metric {
             Self::TemperedFisher => Some(2.0),
             Self::OutputNoise | Self::Auto => None,
         }
+    }
+}
+
+/// The word by which users ask for it.
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutputNoise => "noise",
+            Self::Fisher => "fisher",
+            Self::TemperedFisher => "tempered",
+            Self::Auto => "auto",
+        })
     }
 }

@@ -30,6 +30,8 @@ pub(crate) mod retrain;
 pub(crate) mod run;
 #[cfg(feature = "encoder")]
 pub(crate) mod sweep;
+#[cfg(feature = "encoder")]
+mod target;
 
 use std::path::Path;
 

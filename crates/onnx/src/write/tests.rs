@@ -8,7 +8,7 @@ fn split_all() -> WriteOptions {
     WriteOptions {
         external: ExternalData::Always,
         external_from_bytes: 0,
-        data_location: None,
+        ..WriteOptions::default()
     }
 }
 
@@ -109,6 +109,25 @@ fn models_too_large_for_one_file_are_split_or_refused() {
     );
     write(ExternalData::Automatic, 8000).expect("fits in one file");
     assert_eq!(read_model(&path).expect("readable"), model);
+}
+
+#[test]
+fn a_file_that_is_to_stay_is_kept_whole() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("m.onnx");
+    std::fs::write(&path, b"another's").expect("writable");
+    for external in [ExternalData::Never, ExternalData::Always] {
+        let options = WriteOptions {
+            external,
+            existing: Existing::Keep,
+            ..split_all()
+        };
+        let error = write_model_with(&path, &small_model(), &options).expect_err("taken");
+        assert!(error.to_string().contains("m.onnx"), "{error}");
+        assert_eq!(std::fs::read(&path).expect("still there"), b"another's");
+        let _ = std::fs::remove_file(folder.path().join("m.onnx.data"));
+    }
+    assert_eq!(names_in(folder.path()), ["m.onnx"]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn text(outcome: &Outcome) -> String {
         .collect();
     format!(
         "{}\nEnergy and sensitivity: mean diagonals of A and G. Directions: tr²/‖·‖², K or n where all have like energy.\n\
-         {}: {} bytes, metric {:?}, seed {}, {} of {} images ({})",
+         {}: {} bytes, metric {}, seed {}, {} of {} images ({})",
         table(&header, 1, outcome.layers.iter().map(row).collect()),
         outcome.file,
         thousands(outcome.file_bytes),
