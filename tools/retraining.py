@@ -14,7 +14,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs/results/2026-11-26-retraining"
-FIELDS = ["network", "quantizer", "transform", "asked_bpw", "training", "steps", "images", "file_bytes", "bits_per_weight", "top1_percent",
+FIELDS = ["network", "quantizer", "transform", "asked_bpw", "training", "temperature", "steps", "images", "file_bytes", "bits_per_weight", "top1_percent",
           "psnr_db", "kl_nats", "agreement_percent", "seconds", "device"]
 CIFAR = {"data": "cifar10-train", "test": "cifar10-test", "calib": "cifar10-calib", "batch": 64}
 RAW = {"data": "cifar10-raw-train", "test": "cifar10-raw-test", "calib": "cifar10-raw-calib", "batch": 64}
@@ -121,7 +121,8 @@ def main():
             if output.with_suffix(".checkpoint").exists():
                 asked += ["--resume"]
             found, seconds = call(asked, work)
-            table.add({**row, "device": args.device, "training": loss, "steps": found["steps"], "images": found["training_images"],
+            tempered = loss != "labels" and name != "dncnn"
+            table.add({**row, "device": args.device, "training": loss, "temperature": 2 if tempered else "", "steps": found["steps"], "images": found["training_images"],
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(tqz, output, network, model, work), "seconds": round(seconds)})
 

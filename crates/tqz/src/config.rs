@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TqzError;
+use crate::outputs::TEMPERATURE;
 
 /// How small the file is to be. Exactly one of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -311,7 +312,7 @@ impl Metric {
     pub(crate) fn temperature(self) -> Option<f64> {
         match self {
             Self::Fisher => Some(1.0),
-            Self::TemperedFisher => Some(2.0),
+            Self::TemperedFisher => Some(TEMPERATURE),
             Self::OutputNoise | Self::Auto => None,
         }
     }

@@ -7,15 +7,12 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
 use crate::config::Metric;
-use crate::outputs::{OutputKind, rows};
+use crate::outputs::{FEW_CLASSES, OutputKind, rows};
 
 /// The generator of one image's directions: a function of the seed and the image's number alone.
 pub(crate) fn image_rng(seed: u64, image: usize) -> Pcg64 {
     Pcg64::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ image as u64)
 }
-
-/// Classes up to which predictions are tempered: of a thousand the many that are out of the question would count for too much.
-const FEW_CLASSES: usize = 100;
 
 /// The metric asked for, `Auto` decided by the network's first output.
 pub(crate) fn resolve(metric: Metric, outputs: &[ArrayD<f32>]) -> Metric {

@@ -16,6 +16,10 @@ pub(crate) enum OutputKind {
 
 /// Probabilities below this count as this much.
 const LEAST_PROBABILITY: f64 = 1e-9;
+/// Classes up to which predictions are tempered: of a thousand the many that are out of the question would count for too much.
+pub(crate) const FEW_CLASSES: usize = 100;
+/// What scores are divided by where predictions are tempered.
+pub(crate) const TEMPERATURE: f64 = 2.0;
 /// How far from 1 the sum of probabilities may be.
 const SUM_TOLERANCE: f64 = 1e-3;
 
@@ -40,12 +44,6 @@ impl OutputKind {
 
     /// Class probabilities of one image.
     pub(crate) fn probabilities(self, output: ArrayView1<'_, f32>) -> Vec<f64> {
-        if self == Self::Probabilities {
-            return output
-                .iter()
-                .map(|&v| f64::from(v).max(LEAST_PROBABILITY))
-                .collect();
-        }
         self.tempered(output, 1.0)
     }
 
@@ -70,19 +68,7 @@ impl OutputKind {
         reference: ArrayView1<'_, f32>,
         output: ArrayView1<'_, f32>,
     ) -> f64 {
-        if self == Self::Values {
-            let squares = reference
-                .iter()
-                .zip(output)
-                .map(|(r, o)| f64::from(o - r).powi(2));
-            return squares.sum();
-        }
-        let (p, q) = (self.probabilities(reference), self.probabilities(output));
-        p.iter()
-            .zip(&q)
-            .map(|(p, q)| p * (p / q).ln())
-            .sum::<f64>()
-            .max(0.0)
+        Comparison::plain(self).distance(reference, output)
     }
 
     /// Gradient of [`Self::distance`] at `output`, times `weight`.
@@ -92,16 +78,7 @@ impl OutputKind {
         output: ArrayView1<'_, f32>,
         weight: f64,
     ) -> Vec<f32> {
-        if self == Self::Values {
-            let differences = reference.iter().zip(output).map(|(r, o)| f64::from(o - r));
-            return differences.map(|d| (2.0 * weight * d) as f32).collect();
-        }
-        let (p, q) = (self.probabilities(reference), self.probabilities(output));
-        let of = |(p, q): (&f64, &f64)| match self {
-            Self::Probabilities => -weight * p / q,
-            _ => weight * (q - p),
-        };
-        p.iter().zip(&q).map(of).map(|g| g as f32).collect()
+        Comparison::plain(self).gradient(reference, output, weight)
     }
 
     /// A direction whose covariance is the mean of the prediction's Fisher matrix and an even spread over all classes of the same
@@ -140,6 +117,67 @@ impl OutputKind {
     }
 }
 
+/// How outputs are compared: what they are, and what scores are divided by before they become predictions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Comparison {
+    pub(crate) kind: OutputKind,
+    /// Of no account for values.
+    pub(crate) temperature: f64,
+}
+
+impl Comparison {
+    /// Of predictions as they are.
+    pub(crate) fn plain(kind: OutputKind) -> Self {
+        Self {
+            kind,
+            temperature: 1.0,
+        }
+    }
+
+    /// Distance of one image's output from the reference's, ≥ 0: squared error, or the divergence of tempered predictions times the square of
+    /// the temperature, so that it is about as large as at temperature 1 (Hinton, Vinyals, Dean 2015).
+    pub(crate) fn distance(
+        self,
+        reference: ArrayView1<'_, f32>,
+        output: ArrayView1<'_, f32>,
+    ) -> f64 {
+        if self.kind == OutputKind::Values {
+            let squares = reference
+                .iter()
+                .zip(output)
+                .map(|(r, o)| f64::from(o - r).powi(2));
+            return squares.sum();
+        }
+        let [p, q] = [reference, output].map(|v| self.kind.tempered(v, self.temperature));
+        let nats: f64 = p.iter().zip(&q).map(|(p, q)| p * (p / q).ln()).sum();
+        self.temperature.powi(2) * nats.max(0.0)
+    }
+
+    /// Gradient of [`Self::distance`] at `output`, times `weight`.
+    pub(crate) fn gradient(
+        self,
+        reference: ArrayView1<'_, f32>,
+        output: ArrayView1<'_, f32>,
+        weight: f64,
+    ) -> Vec<f32> {
+        if self.kind == OutputKind::Values {
+            let differences = reference.iter().zip(output).map(|(r, o)| f64::from(o - r));
+            return differences.map(|d| (2.0 * weight * d) as f32).collect();
+        }
+        let [p, q] = [reference, output].map(|v| self.kind.tempered(v, self.temperature));
+        let at_scores = p.iter().zip(&q).map(|(p, q)| q - p);
+        at_scores
+            .zip(output)
+            .map(|(slope, &y)| match self.kind {
+                // Scores are logarithms of probabilities.
+                OutputKind::Probabilities => slope / f64::from(y).max(LEAST_PROBABILITY),
+                _ => slope,
+            })
+            .map(|slope| (weight * self.temperature * slope) as f32)
+            .collect()
+    }
+}
+
 /// The images of a batch of outputs, each as one vector.
 pub(crate) fn rows(output: &ArrayD<f32>) -> impl Iterator<Item = ArrayView1<'_, f32>> {
     let images = output.shape().first().copied().unwrap_or(0);
@@ -170,25 +208,27 @@ mod tests {
     fn gradients_are_slopes_of_the_distance() {
         let reference = Array1::from(vec![0.2_f32, 0.5, 0.3]);
         let output = Array1::from(vec![0.3_f32, 0.3, 0.4]);
-        for kind in [
+        let kinds = [
             OutputKind::Logits,
             OutputKind::Probabilities,
             OutputKind::Values,
-        ] {
-            let gradient = kind.gradient(reference.view(), output.view(), 1.0);
+        ];
+        for (kind, temperature) in kinds.into_iter().flat_map(|k| [(k, 1.0), (k, 2.0)]) {
+            let how = Comparison { kind, temperature };
+            let gradient = how.gradient(reference.view(), output.view(), 1.0);
             for k in 0..3 {
                 let at = |step: f32| {
                     let mut moved = output.clone();
                     moved[k] += step;
-                    kind.distance(reference.view(), moved.view())
+                    how.distance(reference.view(), moved.view())
                 };
                 let slope = (at(1e-3) - at(-1e-3)) / 2e-3;
                 assert!(
                     (slope - f64::from(gradient[k])).abs() < 2e-3,
-                    "{kind:?} {slope} {gradient:?}"
+                    "{how:?} {slope} {gradient:?}"
                 );
             }
-            assert!(kind.distance(output.view(), output.view()).abs() < 1e-9);
+            assert!(how.distance(output.view(), output.view()).abs() < 1e-9);
         }
     }
 }

@@ -9,9 +9,10 @@ use serde::Serialize;
 use tqz_engine::Network;
 
 use crate::error::TqzError;
-use crate::outputs::{OutputKind, rows};
+use crate::outputs::{Comparison, OutputKind, rows};
+use crate::retrain::compare::{comparison, distance, gradient, kind_of_truth, of_class, unit};
 use crate::retrain::data::{Draw, Target, TrainingSet};
-use crate::retrain::spec::{Augment, Loss, OutputDistance, RetrainSpec};
+use crate::retrain::spec::{Augment, Loss, RetrainSpec};
 use crate::retrain::sum::{Gradients, OrderedSum};
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
@@ -27,7 +28,7 @@ pub(crate) struct Judge<'a> {
     /// What the network's output is.
     own: OutputKind,
     /// How it is compared with the original's.
-    kind: OutputKind,
+    how: Comparison,
     augment: Augment,
     /// The original's outputs by image and whether it is turned around, where they can come again.
     kept: Mutex<BTreeMap<(usize, bool), Array1<f32>>>,
@@ -71,10 +72,6 @@ impl<'a> Judge<'a> {
         let (batch, targets) = set.batch(&first[..first.len().min(looked_at)], spec.augment)?;
         let output = first_output(original, &original.fill_batch(batch.view())?)?;
         let own = OutputKind::of(&output);
-        let kind = match spec.distance {
-            OutputDistance::SquaredError => OutputKind::Values,
-            OutputDistance::Auto => own,
-        };
         let per_image = output.len() / output.shape().first().copied().unwrap_or(1).max(1);
         check_targets(&targets, set.most_classes().max(1), (per_image, spec.loss))?;
         if spec.augment.shift > 0 && own == OutputKind::Values {
@@ -90,7 +87,7 @@ impl<'a> Judge<'a> {
             set,
             loss: spec.loss,
             own,
-            kind,
+            how: comparison(own, per_image, spec),
             augment: spec.augment,
             kept: Mutex::new(BTreeMap::new()),
             keeps: still && numbers <= KEPT_NUMBERS,
@@ -194,18 +191,18 @@ impl<'a> Judge<'a> {
             (Target::Output(wanted), _) => Some(wanted.iter().copied().collect()),
             (Target::Unknown, _) => None,
         };
-        let references: Vec<(ArrayView1<'_, f32>, OutputKind)> = truth
+        let references: Vec<(ArrayView1<'_, f32>, Comparison)> = truth
             .iter()
-            .map(|t: &Array1<f32>| (t.view(), kind_of_truth(target)))
-            .chain(original.map(|o| (o.view(), self.kind)))
+            .map(|t: &Array1<f32>| (t.view(), Comparison::plain(kind_of_truth(target))))
+            .chain(original.map(|o| (o.view(), self.how)))
             .collect();
         let share = 1.0 / references.len().max(1) as f64;
         let mut tally = Tally::default();
         let mut slope = vec![0.0_f32; output.len()];
-        for (reference, kind) in references {
-            let unit = share * unit(kind, output.len());
-            tally.loss += unit * distance(self.own, kind, reference, output);
-            let gradient = gradient(self.own, kind, (reference, output), unit / images as f64);
+        for (reference, how) in references {
+            let unit = share * unit(how.kind, output.len());
+            tally.loss += unit * distance(self.own, how, reference, output);
+            let gradient = gradient(self.own, how, (reference, output), unit / images as f64);
             slope.iter_mut().zip(gradient).for_each(|(s, g)| *s += g);
         }
         tally.images = 1;
@@ -263,62 +260,6 @@ fn first_output(network: &Network, shard: &ArrayD<f32>) -> Result<ArrayD<f32>, T
     let outputs = network.run(&[filled])?;
     let first = outputs.into_iter().next();
     first.ok_or_else(|| TqzError::Request("the network has no output".to_owned()))
-}
-
-/// A class as the probabilities of all.
-fn of_class(class: usize, len: usize) -> Array1<f32> {
-    Array1::from_shape_fn(len, |index| f32::from(u8::from(index == class)))
-}
-
-/// Labels are always compared as probabilities.
-fn kind_of_truth(target: &Target) -> OutputKind {
-    match target {
-        Target::Label(_) => OutputKind::Probabilities,
-        _ => OutputKind::Values,
-    }
-}
-
-/// Squared errors count as means over an output's elements.
-fn unit(kind: OutputKind, len: usize) -> f64 {
-    match kind {
-        OutputKind::Values => 1.0 / len.max(1) as f64,
-        _ => 1.0,
-    }
-}
-
-/// Distance of an output from a reference; scores are turned into probabilities where the reference holds those.
-fn distance(
-    own: OutputKind,
-    kind: OutputKind,
-    reference: ArrayView1<'_, f32>,
-    output: ArrayView1<'_, f32>,
-) -> f64 {
-    if kind != OutputKind::Probabilities || own == OutputKind::Probabilities {
-        return kind.distance(reference, output);
-    }
-    let q = OutputKind::Logits.probabilities(output);
-    let surprise = reference
-        .iter()
-        .zip(&q)
-        .map(|(&p, q)| -f64::from(p) * q.ln());
-    surprise.sum()
-}
-
-fn gradient(
-    own: OutputKind,
-    kind: OutputKind,
-    (reference, output): (ArrayView1<'_, f32>, ArrayView1<'_, f32>),
-    weight: f64,
-) -> Vec<f32> {
-    if kind != OutputKind::Probabilities || own == OutputKind::Probabilities {
-        return kind.gradient(reference, output, weight);
-    }
-    let q = OutputKind::Logits.probabilities(output);
-    let slopes = reference
-        .iter()
-        .zip(&q)
-        .map(|(&p, q)| weight * (q - f64::from(p)));
-    slopes.map(|g| g as f32).collect()
 }
 
 fn largest(scores: ArrayView1<'_, f32>) -> usize {

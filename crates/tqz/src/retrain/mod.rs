@@ -2,6 +2,7 @@
 //! with them, toward the original's outputs or toward labels, within the size of the file.
 
 mod checkpoint;
+mod compare;
 mod data;
 mod digest;
 mod latent;

@@ -64,6 +64,9 @@ pub struct RetrainSpec {
     pub loss: Loss,
     /// How outputs are compared.
     pub distance: OutputDistance,
+    /// What a classifier's scores are divided by before they are compared with the original's; the divergence counts times its square.
+    /// None: 2 up to 100 classes, otherwise 1. Legal: .1 to 100.
+    pub temperature: Option<f64>,
     /// How gradients become steps.
     pub optimizer: Optimizer,
     /// Gradient steps. Legal: 1 to 10⁷.
@@ -100,6 +103,7 @@ impl Default for RetrainSpec {
             target: None,
             loss: Loss::default(),
             distance: OutputDistance::default(),
+            temperature: None,
             optimizer: Optimizer::default(),
             steps: 700,
             batch: 64,
@@ -125,6 +129,11 @@ impl RetrainSpec {
     pub fn check(&self) -> Result<(), TqzError> {
         check("steps", self.steps as f64, 1.0..=1e7)?;
         check("images per step", self.batch as f64, 1.0..=65536.0)?;
+        check(
+            "the temperature",
+            self.temperature.unwrap_or(1.0),
+            0.1..=100.0,
+        )?;
         check("the rate of levels", self.level_rate.into(), 0.0..=1.0)?;
         check("the rate of bases", self.basis_rate.into(), 0.0..=1.0)?;
         check("the rate of side values", self.side_rate.into(), 0.0..=1.0)?;
