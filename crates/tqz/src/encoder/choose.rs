@@ -21,9 +21,9 @@ use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
 use crate::statistics::{INPUT_BLOCK, Statistics};
 
-/// Factors between neighbouring candidates, by effort.
-const STRIDE_BALANCED: f64 = 3.0;
-const STRIDE_BEST: f64 = 1.8;
+/// Factor between neighbouring candidates. Smaller ones differ by less than the images kept back can tell, and the walk ends too early
+/// (EfficientNet-Lite0 at 3.4 bits, 50 images kept back, factor 1.8: .0505 nats on test images, factor 3: .0364).
+const STRIDE: f64 = 3.0;
 /// How often statistics are measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
@@ -210,28 +210,38 @@ fn candidate(
     })
 }
 
-/// Walks from the standard damping in the direction, of those that may be tried, in which measured distortion falls, until it rises.
+/// Walks from the standard damping in the direction, of those that may be tried, in which measured distortion falls, until it rises; at best
+/// effort half a stride to either side is tried in the end.
 fn best_damping(
     job: Job<'_>,
     judged: (&Images, &Yardstick<'_>),
     (standard, directions): (Candidate, &[i32]),
 ) -> Result<Candidate, TqzError> {
-    let stride = match job.config.effort {
-        Effort::Best => STRIDE_BEST,
-        _ => STRIDE_BALANCED,
-    };
+    let standard_factor = standard.factor;
     let mut best = standard;
     for &direction in directions {
         for exponent in 1..=REACH {
-            let factor = stride.powi(direction * exponent);
+            let factor = STRIDE.powi(direction * exponent);
             let next = candidate(job, judged, (factor, Some(best.step)))?;
             if next.distance >= best.distance {
                 break;
             }
             best = next;
         }
-        if best.factor != 1.0 {
+        if best.factor != standard_factor {
             break;
+        }
+    }
+    if job.config.effort != Effort::Best {
+        return Ok(best);
+    }
+    let middle = best.factor;
+    for factor in [middle * STRIDE.sqrt(), middle / STRIDE.sqrt()] {
+        if directions.contains(&-1) || factor > standard_factor {
+            let next = candidate(job, judged, (factor, Some(best.step)))?;
+            if next.distance < best.distance {
+                best = next;
+            }
         }
     }
     Ok(best)
