@@ -16,8 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs/results/2026-11-26-retraining"
 FIELDS = ["network", "quantizer", "transform", "asked_bpw", "training", "temperature", "steps", "images", "file_bytes", "bits_per_weight", "top1_percent",
           "psnr_db", "kl_nats", "agreement_percent", "seconds", "device"]
-CIFAR = {"data": "cifar10-train", "test": "cifar10-test", "calib": "cifar10-calib", "batch": 64}
-RAW = {"data": "cifar10-raw-train", "test": "cifar10-raw-test", "calib": "cifar10-raw-calib", "batch": 64}
+CIFAR = {"data": "cifar10-train", "test": "cifar10-test", "calib": "cifar10-calib", "batch": 64, "temperature": 2}
+RAW = {"data": "cifar10-raw-train", "test": "cifar10-raw-test", "calib": "cifar10-raw-calib", "batch": 64, "temperature": 2}
 # What `tqz compress` does unless told otherwise; the table has rows of an earlier program that trained plain levels only.
 QUANTIZER = "dependent"
 # Steps and images by network: on the larger ones a part of the epochs that the paper allows.
@@ -58,7 +58,7 @@ class Table:
 
     def has(self, *key):
         known = [r for r in self.rows if r["quantizer"] == QUANTIZER]
-        return any((r["network"], r["transform"], float(r["asked_bpw"]), r["training"]) == key for r in known)
+        return any((r["network"], r["transform"], float(r["asked_bpw"]), r["training"], r["temperature"]) == key for r in known)
 
     def add(self, row):
         new = not self.path.exists()
@@ -99,8 +99,10 @@ def main():
         card = lambda which: ROOT / f"examples/cards/{network[which]}.toml"
         start = work / f"{name}-{transform}-{bits}.tqz"
         row = {"network": name, "quantizer": QUANTIZER, "transform": transform, "asked_bpw": bits}
-        measured = table.has(name, transform, bits, "none")
-        if not measured or (not start.exists() and not all(table.has(name, transform, bits, loss) for loss in args.losses)):
+        # Labels are compared with predictions as they are.
+        tempered = lambda loss: "" if loss == "labels" else str(network.get("temperature", ""))
+        measured = table.has(name, transform, bits, "none", "")
+        if not measured or (not start.exists() and not all(table.has(name, transform, bits, loss, tempered(loss)) for loss in args.losses)):
             found, seconds = call([tqz, "compress", model, "--calib", card("calib"), "--bits", bits, "--transform", transform,
                                    "-o", start, "--force"], work)
         if not measured:
@@ -108,12 +110,14 @@ def main():
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(tqz, start, network, model, work), "seconds": round(seconds)})
         for loss in args.losses:
-            if table.has(name, transform, bits, loss):
+            if table.has(name, transform, bits, loss, tempered(loss)):
                 continue
             output = work / f"{name}-{transform}-{bits}-{loss}.tqz"
             asked = [tqz, "retrain", model, "--data", card("data"), "--from", start, "--bits", bits, "--loss", loss,
                      "--steps", network["steps"], "--batch", network["batch"], "-o", output, "--force",
                      "--log", output.with_suffix(".csv"), "--device", args.device]
+            if tempered(loss):
+                asked += ["--temperature", tempered(loss)]
             if network["images"]:
                 asked += ["--images", network["images"]]
             if "patch" in network:
@@ -121,8 +125,7 @@ def main():
             if output.with_suffix(".checkpoint").exists():
                 asked += ["--resume"]
             found, seconds = call(asked, work)
-            tempered = loss != "labels" and name != "dncnn"
-            table.add({**row, "device": args.device, "training": loss, "temperature": 2 if tempered else "", "steps": found["steps"], "images": found["training_images"],
+            table.add({**row, "device": args.device, "training": loss, "temperature": tempered(loss), "steps": found["steps"], "images": found["training_images"],
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(tqz, output, network, model, work), "seconds": round(seconds)})
 

@@ -154,10 +154,19 @@ fn write_split(
         return Err(unwritable(path, reason));
     }
     let data_path = folder_of(path).join(&location);
+    let keep = options.existing == Existing::Keep;
+    if let Some(taken) = [path, &data_path].into_iter().find(|p| keep && p.exists()) {
+        return Err(unwritable(taken, "it exists already and is to stay".into()));
+    }
     write_atomically(&data_path, options.existing, |file| {
         write_data(file, model, &extents)
     })?;
-    write_atomically(path, options.existing, |file| file.write_all(&bytes))
+    let written = write_atomically(path, options.existing, |file| file.write_all(&bytes));
+    if keep && written.is_err() {
+        // Nobody else's, since it was not there before.
+        let _ = std::fs::remove_file(&data_path);
+    }
+    written
 }
 
 /// The data file's location, checked.

@@ -67,23 +67,20 @@ impl<'a> Yardstick<'a> {
     /// # Errors
     /// The network does not run on them.
     pub(crate) fn measure(&self, network: &Network) -> Result<f64, TqzError> {
-        let each = self.each(network)?;
-        Ok(each.iter().sum::<f64>() / each.len().max(1) as f64)
-    }
-
-    /// The distance of every image, in their order.
-    ///
-    /// # Errors
-    /// As [`Self::measure`].
-    pub(crate) fn each(&self, network: &Network) -> Result<Vec<f64>, TqzError> {
-        let mut each = Vec::new();
+        let (mut distance, mut count) = (0.0, 0_u32);
         for (numbers, reference) in &self.batches {
             let output = first_output(network, &self.images.batch(numbers)?)?;
-            let pairs = rows(reference).zip(rows(&output));
-            let distances = pairs.map(|(r, o)| self.kind.distance(r, o));
-            each.extend(distances.map(|far| far.min(f64::MAX.sqrt())));
+            for (r, o) in rows(reference).zip(rows(&output)) {
+                let far = self.kind.distance(r, o);
+                distance += if far.is_finite() {
+                    far
+                } else {
+                    f64::MAX.sqrt()
+                };
+                count += 1;
+            }
         }
-        Ok(each)
+        Ok(distance / f64::from(count.max(1)))
     }
 }
 

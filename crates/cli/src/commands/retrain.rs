@@ -11,7 +11,6 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use tqz::{Augment, EncoderConfig, Images, Progress, RateTarget, RetrainSpec, Source, TrainingSet};
 use tqz_data::Layout;
-use tqz_engine::Dim;
 
 use crate::Common;
 use crate::commands::calibrate::Measurement;
@@ -30,9 +29,8 @@ const START_IMAGES: usize = 1024;
 /// The same for networks of at least [`MANY_WEIGHTS`] weights, whose statistics have more unknowns (AlexNet at .2 bits: .0345 → .0315 nats).
 const MORE_START_IMAGES: usize = 4096;
 const MANY_WEIGHTS: u64 = 2_000_000;
-/// Images of a step, and pixels on a side of what it sees of each, where pictures are restored (DnCNN at 1.4 bits: .116 → .090 dB lost in 400 steps).
-const PICTURE_BATCH: usize = 16;
-const PICTURE_PATCH: usize = 48;
+/// Images of a step that sees squares of pictures to be restored.
+const SQUARES_BATCH: usize = 16;
 
 /// Arguments of `tqz retrain`.
 #[derive(Debug, clap::Args)]
@@ -64,7 +62,7 @@ pub(crate) struct Args {
     /// How outputs are compared
     #[arg(long, value_enum, default_value_t = DistanceName::Auto)]
     distance: DistanceName,
-    /// What a classifier's scores are divided by before they are compared [default: 2 up to 100 classes, otherwise 1]
+    /// What a classifier's scores are divided by before they are compared with the original's (default: 2 up to 100 classes, otherwise 1)
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Passes over the training images (default: as many as --steps makes)
@@ -73,7 +71,7 @@ pub(crate) struct Args {
     /// Gradient steps
     #[arg(long, value_name = "N", default_value_t = RetrainSpec::default().steps)]
     steps: usize,
-    /// Images per step [default: 64, of pictures to be restored 16]
+    /// Images per step (default: 64, squares of pictures to be restored 16)
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// How gradients become steps
@@ -100,7 +98,8 @@ pub(crate) struct Args {
     /// Move images by up to so many pixels at random
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
     shift: usize,
-    /// Train on random squares of this side (0: whole images) [default: 48 where pictures are restored and the network takes it]
+    /// Train on random squares of this side, judge on the middle ones; 0: whole images (default: 48 where pictures are restored and the
+    /// network takes it)
     #[arg(long, value_name = "PIXELS")]
     patch: Option<usize>,
     /// Judge on images kept back every so many steps (default: ten times)
@@ -141,6 +140,13 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     }
     let channels_last = data.card().preprocess.layout == Layout::Nhwc;
     let cut = Cut::new(args, (&source, &set), channels_last);
+    if let (None, Some(side)) = (args.patch, cut.patch) {
+        let told = format!(
+            "a step sees {} squares of {side} pixels (--patch 0: whole images)",
+            cut.batch
+        );
+        console.note(0, &told);
+    }
     let spec = spec(args, (&set, cut), common.seed)?;
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
@@ -271,34 +277,20 @@ struct Cut {
 }
 
 impl Cut {
-    /// As asked. Unless told otherwise, of pictures to be restored, which are large and of which every pixel teaches, few squares.
+    /// As asked; of pictures to be restored, unless told otherwise, few squares.
     fn new(args: &Args, (source, set): (&Source, &TrainingSet), channels_last: bool) -> Self {
-        let pictures = set.wants_pictures();
-        let usual = (pictures && takes_any_size(source, channels_last))
-            .then(|| set.smallest_side(channels_last))
-            .flatten()
-            .map(|side| side.min(PICTURE_PATCH));
-        let batch = match pictures {
-            true => PICTURE_BATCH,
-            false => RetrainSpec::default().batch,
+        let usual = set.usual_patch(source.network(), channels_last);
+        let patch = args.patch.or(usual).filter(|&side| side > 0);
+        let batch = match usual.and(patch) {
+            Some(_) => SQUARES_BATCH,
+            None => RetrainSpec::default().batch,
         };
         Self {
             batch: args.batch.unwrap_or(batch),
-            patch: args.patch.or(usual).filter(|&side| side > 0),
+            patch,
             channels_last,
         }
     }
-}
-
-/// Whether height and width of the network's input are open.
-fn takes_any_size(source: &Source, channels_last: bool) -> bool {
-    let dims = source.network().inputs().first().map(|port| &port.dims[..]);
-    let sides = match (dims, channels_last) {
-        (Some([_, _, sides @ ..]), false) => sides,
-        (Some([_, sides @ .., _]), true) => sides,
-        _ => return false,
-    };
-    sides.iter().all(|dim| matches!(dim, Dim::Dynamic(_)))
 }
 
 fn spec(args: &Args, (set, cut): (&TrainingSet, Cut), seed: u64) -> anyhow::Result<RetrainSpec> {

@@ -62,6 +62,7 @@ pub(super) fn distance(
     surprise.sum()
 }
 
+/// Gradient of [`distance`] at the output, times `weight`.
 pub(super) fn gradient(
     own: OutputKind,
     how: Comparison,

@@ -78,24 +78,6 @@ impl TrainingSet {
         some
     }
 
-    /// Whether what is wanted are pictures.
-    pub fn wants_pictures(&self) -> bool {
-        let mut targets = self.targets.iter();
-        targets.any(|target| matches!(target, Target::Output(_)))
-    }
-
-    /// Height or width of the smallest image, in pixels; none where there is no image or samples are no images.
-    pub fn smallest_side(&self, channels_last: bool) -> Option<usize> {
-        let sides = (0..self.len()).map(|number| {
-            let axes = match (self.images.sample(number).shape(), channels_last) {
-                (&[_, height, width], false) | (&[height, width, _], true) => [height, width],
-                _ => return None,
-            };
-            axes.into_iter().min()
-        });
-        sides.min().flatten()
-    }
-
     /// Number of images that are learnt from.
     pub fn learnt_count(&self) -> usize {
         self.learnt().len()

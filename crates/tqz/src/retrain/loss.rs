@@ -74,11 +74,8 @@ impl<'a> Judge<'a> {
         let own = OutputKind::of(&output);
         let per_image = output.len() / output.shape().first().copied().unwrap_or(1).max(1);
         check_targets(&targets, set.most_classes().max(1), (per_image, spec.loss))?;
-        if spec.augment.shift > 0 && own == OutputKind::Values {
-            return Err(TqzError::Request(
-                "images of a network whose output is an image cannot be moved; use --patch"
-                    .to_owned(),
-            ));
+        if own == OutputKind::Values {
+            check_of_pictures(spec)?;
         }
         let numbers = set.len().saturating_mul(2).saturating_mul(per_image);
         let still = spec.augment.shift == 0 && spec.augment.patch.is_none();
@@ -270,6 +267,16 @@ fn largest(scores: ArrayView1<'_, f32>) -> usize {
         }
     }
     best
+}
+
+/// What is asked of a network that is no classifier.
+fn check_of_pictures(spec: &RetrainSpec) -> Result<(), TqzError> {
+    let fault = match (spec.augment.shift, spec.temperature) {
+        (1.., _) => "images of a network whose output is an image cannot be moved; use --patch",
+        (_, Some(_)) => "a temperature is for classifiers: leave it out",
+        _ => return Ok(()),
+    };
+    Err(TqzError::Request(fault.to_owned()))
 }
 
 fn check_targets(

@@ -14,6 +14,7 @@ mod rate;
 mod run;
 mod sides;
 mod spec;
+mod squares;
 mod student;
 mod sum;
 

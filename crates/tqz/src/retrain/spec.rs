@@ -134,6 +134,13 @@ impl RetrainSpec {
             self.temperature.unwrap_or(1.0),
             0.1..=100.0,
         )?;
+        let untempered = self.loss == Loss::Labels || self.distance == OutputDistance::SquaredError;
+        if untempered && self.temperature.is_some() {
+            return Err(TqzError::Request(
+                "a temperature is of no effect on labels and squared errors: leave it out"
+                    .to_owned(),
+            ));
+        }
         check("the rate of levels", self.level_rate.into(), 0.0..=1.0)?;
         check("the rate of bases", self.basis_rate.into(), 0.0..=1.0)?;
         check("the rate of side values", self.side_rate.into(), 0.0..=1.0)?;
