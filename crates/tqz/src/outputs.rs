@@ -62,6 +62,14 @@ impl OutputKind {
             .collect()
     }
 
+    /// A slope at a class' score as one at the output `y` of that class: scores are logarithms of probabilities.
+    fn at_output(self, slope: f64, y: f32) -> f64 {
+        match self {
+            Self::Probabilities => slope / f64::from(y).max(LEAST_PROBABILITY),
+            _ => slope,
+        }
+    }
+
     /// Distance of one image's output from the reference's, ≥ 0: nats, or squared error.
     pub(crate) fn distance(
         self,
@@ -108,10 +116,7 @@ impl OutputKind {
             .map(|(p, (noise, even))| p.sqrt() * noise - p * drift + even);
         at_scores
             .zip(output)
-            .map(|(direction, &y)| match self {
-                Self::Probabilities => direction / f64::from(y).max(LEAST_PROBABILITY),
-                _ => direction,
-            })
+            .map(|(direction, &y)| self.at_output(direction, y))
             .map(|direction| (direction * std::f64::consts::FRAC_1_SQRT_2 / temperature) as f32)
             .collect()
     }
@@ -168,11 +173,7 @@ impl Comparison {
         let at_scores = p.iter().zip(&q).map(|(p, q)| q - p);
         at_scores
             .zip(output)
-            .map(|(slope, &y)| match self.kind {
-                // Scores are logarithms of probabilities.
-                OutputKind::Probabilities => slope / f64::from(y).max(LEAST_PROBABILITY),
-                _ => slope,
-            })
+            .map(|(slope, &y)| self.kind.at_output(slope, y))
             .map(|slope| (weight * self.temperature * slope) as f32)
             .collect()
     }

@@ -19,14 +19,16 @@ impl TrainingSet {
             return None;
         }
         let side = self.smallest_side(channels_last)?.min(SIDE) / MULTIPLE * MULTIPLE;
+        let patch = Some(side).filter(|&side| side > 0);
+        patch?;
         let augment = Augment {
-            patch: Some(side).filter(|&side| side > 0),
+            patch,
             channels_last,
             ..Augment::default()
         };
         let (batch, _) = self.batch(&[Draw::plain(0)], augment).ok()?;
         let filled = network.fill_batch(batch.view()).ok()?;
-        network.run(&[filled]).ok().and(augment.patch)
+        network.run(&[filled]).ok().and(patch)
     }
 
     /// Height or width of the smallest image, in pixels; none where samples are no images.
