@@ -21,9 +21,9 @@ use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
 use crate::statistics::{INPUT_BLOCK, Statistics};
 
-/// Factors between neighbouring candidates, by effort.
-const STRIDE_BALANCED: f64 = 3.0;
-const STRIDE_BEST: f64 = 1.8;
+/// Factor between neighbouring candidates, and between those that best effort tries in the end.
+const STRIDE: f64 = 3.0;
+const FINE_STRIDE: f64 = 1.7;
 /// How often statistics are measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
@@ -75,10 +75,7 @@ pub(crate) fn choose(
     // What is best for the quicker quantizer is good for the dependent one too.
     let simpler = job.config.with_dependent(false);
     let job = Job {
-        config: match job.config.effort {
-            Effort::Best => job.config,
-            _ => &simpler,
-        },
+        config: &simpler,
         ..job
     };
     let mut best = candidate(job, (images, yardstick), (1.0, None))?;
@@ -210,27 +207,38 @@ fn candidate(
     })
 }
 
-/// Walks from the standard damping in the direction, of those that may be tried, in which measured distortion falls, until it rises.
+/// Walks from the standard damping in strides, at best effort then in finer ones from where these led.
 fn best_damping(
     job: Job<'_>,
     judged: (&Images, &Yardstick<'_>),
     (standard, directions): (Candidate, &[i32]),
 ) -> Result<Candidate, TqzError> {
-    let stride = match job.config.effort {
-        Effort::Best => STRIDE_BEST,
-        _ => STRIDE_BALANCED,
-    };
-    let mut best = standard;
+    let found = walk(job, judged, (standard, directions), STRIDE)?;
+    match job.config.effort {
+        Effort::Best => walk(job, judged, (found, directions), FINE_STRIDE),
+        _ => Ok(found),
+    }
+}
+
+/// Walks in the direction, of those that may be tried, in which measured distortion falls, until it rises.
+fn walk(
+    job: Job<'_>,
+    judged: (&Images, &Yardstick<'_>),
+    (start, directions): (Candidate, &[i32]),
+    stride: f64,
+) -> Result<Candidate, TqzError> {
+    let from = start.factor;
+    let mut best = start;
     for &direction in directions {
         for exponent in 1..=REACH {
-            let factor = stride.powi(direction * exponent);
+            let factor = from * stride.powi(direction * exponent);
             let next = candidate(job, judged, (factor, Some(best.step)))?;
             if next.distance >= best.distance {
                 break;
             }
             best = next;
         }
-        if best.factor != 1.0 {
+        if best.factor != from {
             break;
         }
     }

@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use crate::config::{Axis, Basis, Damping, EncoderConfig, TransformSpec};
 use crate::encoder::alternatives::WIDE;
-use crate::encoder::conditioned::conditioned;
+use crate::encoder::conditioned::{Strength, conditioned};
 use crate::encoder::mixed::Mixed;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
@@ -80,25 +80,29 @@ impl PreparedLayer {
         if let Some(asked) = config.damping {
             damping = asked;
         }
+        let mut strength = Strength {
+            standard: damping,
+            of_errors: factor_of_damping,
+        };
         for attempt in 0..ATTEMPTS {
             if let Ok(mut prepared) = factor(
                 layer,
                 &weights,
                 statistics,
-                (basis, config, damping),
+                (basis, config, strength),
                 unmeasured,
             ) {
                 if attempt > 0 {
                     let told = format!(
                         "statistics near singular: damping raised to {:.0e}",
-                        damping.input
+                        strength.standard.input
                     );
                     prepared.warning = Some(told);
                 }
                 return Ok(prepared);
             }
-            damping.input *= 10.0;
-            damping.output *= 10.0;
+            strength.standard.input *= 10.0;
+            strength.standard.output *= 10.0;
         }
         if basis.is_some() || config.axis != Axis::Column {
             let plain = EncoderConfig {
@@ -138,7 +142,7 @@ fn factor(
     layer: &WeightLayer,
     weights: &Array2<f32>,
     statistics: &LayerStatistics,
-    (basis, config, damping): (Option<Basis>, &EncoderConfig, Damping),
+    (basis, config, strength): (Option<Basis>, &EncoderConfig, Strength),
     unmeasured: f64,
 ) -> Result<PreparedLayer, NumericalFailure> {
     let mut prepared = PreparedLayer {
@@ -152,7 +156,7 @@ fn factor(
         mixed: None,
         warning: None,
     };
-    for (a, g) in conditioned(layer, statistics, damping, unmeasured) {
+    for (a, g) in conditioned(layer, statistics, strength, unmeasured) {
         prepared.plain_input.push(a.diagonal());
         prepared.plain_output.extend(g.diag().iter());
         prepared.input.push(ColumnFactor::new(&a)?);

@@ -1,5 +1,6 @@
 //! Statistics ⇄ bytes, as a safetensors file that other tools can read: per weight tensor the sums of A (`name/A`, one per
-//! block of columns) and G (`name/G`) as packed lower triangles, one row per group, with their counts (`name/counts`).
+//! block of columns) and G (`name/G`) as packed lower triangles, one row per group, with their counts (`name/counts`) and how
+//! much their parts differ (`name/scatter`: squares and number of parts, of every block of A, then of G).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Metric;
 use crate::error::TqzError;
-use crate::statistics::moment::packed;
+use crate::statistics::moment::{Scatter, packed};
 use crate::statistics::{GroupStatistics, LayerStatistics, Moment, Statistics};
 
 /// Key of the description in the file's metadata.
 const KEY: &str = "tqz-statistics";
 /// Version of the description.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the file says about itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,6 +111,9 @@ impl Statistics {
             arrays.push((format!("{name}/G"), together(&|g| g.output.sum().to_vec())));
             let counts = together(&|g| vec![g.patches(), g.output.count()]);
             arrays.push((format!("{name}/counts"), counts));
+            let scatter = |m: &Moment| [m.scatter().squares, m.scatter().parts];
+            let scatter = together(&|g| g.moments().flat_map(scatter).collect());
+            arrays.push((format!("{name}/scatter"), scatter));
         }
         let text = serde_json::to_string(&description).map_err(unusable)?;
         let metadata = HashMap::from([(KEY.to_owned(), text)]);
@@ -193,28 +197,32 @@ fn read_layer(arrays: &SafeTensors<'_>, outline: &Outline) -> Result<LayerStatis
         _ => Err(unusable(format!("layer {name}: order {order}"))),
     };
     let counts = doubles(format!("{name}/counts"), 2)?;
+    let of_scatter = 2 * (outline.input.len() + 1);
+    let scatter = doubles(format!("{name}/scatter"), of_scatter)?;
     let output = doubles(format!("{name}/G"), triangle(outline.output)?)?;
     let mut input = Vec::new();
     for (block, &order) in outline.input.iter().enumerate() {
         input.push(doubles(input_name(name, block), triangle(order)?)?);
     }
-    let moment = |values: &[f64], group: usize, order: usize, count: f64| {
+    let moment = |(order, values): (usize, &[f64]), group: usize, which: usize, count: f64| {
         let size = packed(order);
-        Moment::from_parts(
-            order,
-            values[group * size..(group + 1) * size].to_vec(),
-            count,
-        )
-        .ok_or_else(|| unusable(format!("layer {name}")))
+        let sum = values[group * size..(group + 1) * size].to_vec();
+        let at = group * of_scatter + 2 * which;
+        let scatter = Scatter {
+            squares: scatter[at],
+            parts: scatter[at + 1],
+        };
+        Moment::from_parts(order, sum, (count, scatter))
+            .ok_or_else(|| unusable(format!("layer {name}")))
     };
     let groups = (0..outline.groups).map(|g| {
         let (patches, images) = (counts[2 * g], counts[2 * g + 1]);
-        let blocks = outline.input.iter().zip(&input);
+        let blocks = outline.input.iter().zip(&input).enumerate();
         Ok(GroupStatistics {
             input: blocks
-                .map(|(&order, values)| moment(values, g, order, patches))
+                .map(|(b, (&order, values))| moment((order, values), g, b, patches))
                 .collect::<Result<_, TqzError>>()?,
-            output: moment(&output, g, outline.output, images)?,
+            output: moment((outline.output, &output), g, input.len(), images)?,
         })
     });
     Ok(LayerStatistics {

@@ -63,9 +63,9 @@ impl Sums {
         if count < LEAST_SAMPLES * weights.ncols() as f64 {
             return None;
         }
+        let damping = DAMPING + shrinkage(std::slice::from_ref(&self.seen));
         let seen = self.seen.mean();
         let pull = (self.pull.t().as_standard_layout()).mapv(|v| v / count);
-        let damping = DAMPING + shrinkage(std::slice::from_ref(&seen), count);
         let change = solve_positive(&damped(&seen, damping, 1.0), &pull).ok()?;
         Some(weights + &change.t().mapv(|v| v as f32))
     }
