@@ -21,7 +21,7 @@ use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
 use crate::statistics::{INPUT_BLOCK, Statistics};
 
-/// Factor between neighbouring candidates, and between those that best effort tries in the end.
+/// Factor between neighbouring candidates, and to those that best effort tries in the end.
 const STRIDE: f64 = 3.0;
 const FINE_STRIDE: f64 = 1.7;
 /// How often statistics are measured again at best effort, as long as that helps.
@@ -39,7 +39,7 @@ const HARMLESS: f64 = 1.01;
 
 /// What was found best.
 pub(crate) struct Choice {
-    /// Factor of the standard damping.
+    /// Factor of all damping.
     pub(crate) damping_factor: f64,
     /// Step constant at which the target was met with it.
     pub(crate) step: f64,
@@ -109,8 +109,8 @@ pub(crate) fn choose(
             statistics: statistics.as_ref().unwrap_or(job.statistics),
             ..job
         };
-        let directions: &[i32] = if leaked { &[1] } else { &[-1, 1] };
-        best = best_damping(job, (images, yardstick), (best, directions))?;
+        let least = if leaked { best.factor } else { 0.0 };
+        best = best_damping(job, (images, yardstick), (best, least))?;
     }
     let measure = |bits: i32| -> Result<f64, TqzError> {
         let rounded = rounded(&best.sides, bits)?;
@@ -184,7 +184,7 @@ pub(crate) fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzEr
     Ok(rounded)
 }
 
-/// Codes everything with the standard damping times a factor, and measures it with matched side values.
+/// Codes everything with the usual damping times a factor, and measures it with matched side values.
 fn candidate(
     job: Job<'_>,
     (images, yardstick): (&Images, &Yardstick<'_>),
@@ -207,31 +207,34 @@ fn candidate(
     })
 }
 
-/// Walks from the standard damping in strides, at best effort then in finer ones from where these led.
+/// Walks from the usual damping in strides, at best effort then a finer one from where these led.
 fn best_damping(
     job: Job<'_>,
     judged: (&Images, &Yardstick<'_>),
-    (standard, directions): (Candidate, &[i32]),
+    (standard, least): (Candidate, f64),
 ) -> Result<Candidate, TqzError> {
-    let found = walk(job, judged, (standard, directions), STRIDE)?;
+    let found = walk(job, judged, (standard, least), (STRIDE, REACH))?;
     match job.config.effort {
-        Effort::Best => walk(job, judged, (found, directions), FINE_STRIDE),
+        Effort::Best => walk(job, judged, (found, least), (FINE_STRIDE, 1)),
         _ => Ok(found),
     }
 }
 
-/// Walks in the direction, of those that may be tried, in which measured distortion falls, until it rises.
+/// Walks in the direction in which measured distortion falls, until it rises; never below the factor `least`.
 fn walk(
     job: Job<'_>,
     judged: (&Images, &Yardstick<'_>),
-    (start, directions): (Candidate, &[i32]),
-    stride: f64,
+    (start, least): (Candidate, f64),
+    (stride, reach): (f64, i32),
 ) -> Result<Candidate, TqzError> {
     let from = start.factor;
     let mut best = start;
-    for &direction in directions {
-        for exponent in 1..=REACH {
+    for direction in [-1, 1] {
+        for exponent in 1..=reach {
             let factor = from * stride.powi(direction * exponent);
+            if factor < least {
+                break;
+            }
             let next = candidate(job, judged, (factor, Some(best.step)))?;
             if next.distance >= best.distance {
                 break;

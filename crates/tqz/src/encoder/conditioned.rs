@@ -89,7 +89,7 @@ fn kept(damping: f64, mean: f64) -> f64 {
 }
 
 /// A (K × K, in blocks) and G (n × n) of every group of a layer, positive definite unless they are not finite, of the trace that they
-/// have undamped: layers that are damped more are not more sensitive. `unmeasured` is the sensitivity of weights whose statistics
+/// have undamped (save for depthwise channels' floor): layers that are damped more are not more sensitive. `unmeasured` is the sensitivity of weights whose statistics
 /// are zero.
 pub(crate) fn conditioned(
     layer: &WeightLayer,
@@ -147,7 +147,7 @@ mod tests {
         };
         let mut statistics = LayerStatistics::empty(&layer);
         for part in 0..4 {
-            // A rank-one part each time, another one: far from settled.
+            // Parts that differ much.
             let outer = |n: usize| {
                 Array2::from_shape_fn((n, n), |(r, c)| {
                     (1 + (r + part) % n * ((c + part) % n)) as f32

@@ -18,7 +18,7 @@ const DIRECT_DAMPING: Damping = Damping {
     input: 0.01,
     output: 0.05,
 };
-/// Damping where a wider layer is transformed. With what few samples ask for added ([`conditioned`]) half of the prototype's does better:
+/// Damping where a wider layer is transformed. With what errors ask for added ([`conditioned`]; then as if positions were independent) half of the prototype's does better:
 /// AlexNet at .15 bits .082 → .069 nats, at .3 bits .0226 → .0221; a third does better at .3 (.0205) and worse at .15 (.096).
 const TRANSFORM_DAMPING: Damping = Damping {
     input: 0.05,
@@ -62,7 +62,7 @@ pub(crate) struct Transformed {
 }
 
 impl PreparedLayer {
-    /// Factors the statistics of one layer for coding in a basis, damped by the standard times a factor, with more where that is needed and
+    /// Factors the statistics of one layer for coding in a basis, with the usual damping times a factor, with more where that is needed and
     /// without the basis where nothing helps; `unmeasured` is the sensitivity of weights whose statistics are zero.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ use crate::statistics::{GroupStatistics, LayerStatistics, Moment, Statistics};
 const KEY: &str = "tqz-statistics";
 /// Version of the description.
 const VERSION: u32 = 2;
+/// Greatest order of a matrix in it.
+const MOST_ORDER: usize = 1_000_000;
 
 /// What the file says about itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -166,67 +168,98 @@ fn outline((name, layer): (&String, &LayerStatistics)) -> Outline {
     }
 }
 
+/// The numbers of an array, `expected` of them.
+fn doubles(
+    arrays: &SafeTensors<'_>,
+    name: &str,
+    expected: Option<usize>,
+) -> Result<Vec<f64>, TqzError> {
+    let view = arrays.tensor(name).map_err(unusable)?;
+    let expected_bytes = expected.and_then(|n| n.checked_mul(8));
+    if view.dtype() != Dtype::F64 || Some(view.data().len()) != expected_bytes {
+        return Err(unusable(format!("array {name} has not the size it should")));
+    }
+    let eight = view.data().chunks_exact(8);
+    let values =
+        eight.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
+    let values: Vec<f64> = values.collect();
+    if values.iter().all(|v| v.is_finite()) {
+        return Ok(values);
+    }
+    Err(unusable(format!(
+        "array {name} holds numbers that are not finite"
+    )))
+}
+
+/// [`doubles`] that count something.
+fn counts(
+    arrays: &SafeTensors<'_>,
+    name: &str,
+    expected: Option<usize>,
+) -> Result<Vec<f64>, TqzError> {
+    let values = doubles(arrays, name, expected)?;
+    if values.iter().all(|v| *v >= 0.0) {
+        return Ok(values);
+    }
+    Err(unusable(format!("array {name} holds negative numbers")))
+}
+
+/// One kind of moment of a layer: its order, the sums of all groups, and per group count and scatter.
+struct Stored {
+    order: usize,
+    sums: Vec<f64>,
+    scatter: Vec<(f64, Scatter)>,
+}
+
+impl Stored {
+    fn moment(&self, group: usize) -> Option<Moment> {
+        let size = packed(self.order);
+        let sum = self.sums.get(group * size..(group + 1) * size)?;
+        Moment::from_parts(self.order, sum.to_vec(), *self.scatter.get(group)?)
+    }
+}
+
 fn read_layer(arrays: &SafeTensors<'_>, outline: &Outline) -> Result<LayerStatistics, TqzError> {
-    let name = &outline.name;
-    let doubles = |array: String, per_group: usize| {
-        let view = arrays.tensor(&array).map_err(unusable)?;
-        let expected = per_group
-            .checked_mul(outline.groups)
-            .and_then(|n| n.checked_mul(8));
-        if view.dtype() != Dtype::F64 || Some(view.data().len()) != expected {
-            return Err(unusable(format!(
-                "array {array} has not the size it should"
-            )));
-        }
-        let eight = view.data().chunks_exact(8);
-        let values =
-            eight.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
-        let values: Vec<f64> = values.collect();
-        match values.iter().all(|v| v.is_finite()) {
-            true => Ok(values),
-            false => Err(unusable(format!(
-                "array {array} holds numbers that are not finite"
-            ))),
-        }
-    };
-    if outline.groups == 0 || outline.input.is_empty() {
+    let (name, groups) = (&outline.name, outline.groups);
+    if groups == 0 || outline.input.is_empty() {
         return Err(unusable(format!("layer {name} has no groups or no blocks")));
     }
-    let triangle = |order: usize| match order {
-        1..=1_000_000 => Ok(packed(order)),
-        _ => Err(unusable(format!("layer {name}: order {order}"))),
-    };
-    let counts = doubles(format!("{name}/counts"), 2)?;
-    let of_scatter = 2 * (outline.input.len() + 1);
-    let scatter = doubles(format!("{name}/scatter"), of_scatter)?;
-    let output = doubles(format!("{name}/G"), triangle(outline.output)?)?;
-    let mut input = Vec::new();
-    for (block, &order) in outline.input.iter().enumerate() {
-        input.push(doubles(input_name(name, block), triangle(order)?)?);
-    }
-    let moment = |(order, values): (usize, &[f64]), group: usize, which: usize, count: f64| {
-        let size = packed(order);
-        let sum = values[group * size..(group + 1) * size].to_vec();
-        let at = group * of_scatter + 2 * which;
-        let scatter = Scatter {
-            squares: scatter[at],
-            parts: scatter[at + 1],
+    let per_group = |numbers: usize| numbers.checked_mul(groups);
+    let blocks = outline.input.len();
+    let counted = counts(arrays, &format!("{name}/counts"), per_group(2))?;
+    let kinds = 2 * (blocks + 1);
+    let scatter = counts(arrays, &format!("{name}/scatter"), per_group(kinds))?;
+    let stored = |array: String, order: usize, which: usize| {
+        if !(1..=MOST_ORDER).contains(&order) {
+            return Err(unusable(format!("layer {name}: order {order}")));
+        }
+        let sums = doubles(arrays, &array, per_group(packed(order)))?;
+        let of_group = |g: usize| {
+            let at = g * kinds + 2 * which;
+            let (squares, parts) = (scatter[at], scatter[at + 1]);
+            let count = counted[2 * g + usize::from(which == blocks)];
+            (count, Scatter { squares, parts })
         };
-        Moment::from_parts(order, sum, (count, scatter))
-            .ok_or_else(|| unusable(format!("layer {name}")))
-    };
-    let groups = (0..outline.groups).map(|g| {
-        let (patches, images) = (counts[2 * g], counts[2 * g + 1]);
-        let blocks = outline.input.iter().zip(&input).enumerate();
-        Ok(GroupStatistics {
-            input: blocks
-                .map(|(b, (&order, values))| moment((order, values), g, b, patches))
-                .collect::<Result<_, TqzError>>()?,
-            output: moment((outline.output, &output), g, input.len(), images)?,
+        Ok(Stored {
+            order,
+            sums,
+            scatter: (0..groups).map(of_group).collect(),
         })
-    });
+    };
+    let input = outline.input.iter().enumerate();
+    let input: Vec<Stored> = input
+        .map(|(block, &order)| stored(input_name(name, block), order, block))
+        .collect::<Result<_, TqzError>>()?;
+    let output = stored(format!("{name}/G"), outline.output, blocks)?;
+    let group = |g: usize| {
+        Some(GroupStatistics {
+            input: input.iter().map(|s| s.moment(g)).collect::<Option<_>>()?,
+            output: output.moment(g)?,
+        })
+    };
+    let groups: Option<Vec<_>> = (0..groups).map(group).collect();
     Ok(LayerStatistics {
-        groups: groups.collect::<Result<_, TqzError>>()?,
+        groups: groups.ok_or_else(|| unusable(format!("layer {name}")))?,
     })
 }
 

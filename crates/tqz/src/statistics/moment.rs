@@ -86,7 +86,7 @@ impl Moment {
         }
         self.count += count;
         if count > 0.0 {
-            self.scatter.squares += to_single_precision(squares / count);
+            self.scatter.squares += shortened(squares / count);
             self.scatter.parts += 1.0;
         }
     }
@@ -140,9 +140,9 @@ impl Moment {
     }
 }
 
-/// A number with the precision of a single and the range of a double, so that sums of it are exact too.
-fn to_single_precision(value: f64) -> f64 {
-    const SPARE: u64 = (1 << 29) - 1;
+/// A number of 16 significant bits, so that sums of it are exact where parts' sums are within a factor of some 10⁵ of each other.
+fn shortened(value: f64) -> f64 {
+    const SPARE: u64 = (1 << 37) - 1;
     f64::from_bits(value.to_bits() & !SPARE)
 }
 

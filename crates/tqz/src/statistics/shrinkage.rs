@@ -7,7 +7,7 @@ use crate::statistics::Moment;
 const MOST: f64 = 0.9;
 
 /// Damping that shrinks a mean of outer products towards a multiple of the identity as much as its errors ask for: a fraction of
-/// its mean diagonal, to be added to the diagonal of what then keeps its trace. Blocks of a block-diagonal matrix count as one.
+/// its mean diagonal, to be added to the diagonal. Blocks of a block-diagonal matrix count as one.
 /// 0 for a zero matrix and for a single number, which has no direction.
 ///
 /// Its errors are measured by how much the parts differ (Ledoit and Wolf 2004, whose samples are parts here): positions of
@@ -30,8 +30,9 @@ pub(crate) fn shrinkage(blocks: &[Moment]) -> f64 {
         let between = sum(&|m| m.scatter().squares) - count * of_square;
         between / ((parts - 1.0) * count)
     };
-    let share = if scatter > 0.0 {
-        (errors / scatter).clamp(0.0, MOST)
+    let share = errors / scatter;
+    let share = if scatter > 0.0 && share.is_finite() {
+        share.clamp(0.0, MOST)
     } else {
         MOST
     };
@@ -113,6 +114,23 @@ mod tests {
         assert!((one - many).abs() < 1e-3 * one, "{one} and {many}");
         let (_, _, taken_for_independent) = mean_errors((100, 200, 50));
         assert!(taken_for_independent < many / 10.0);
+    }
+
+    #[test]
+    fn the_last_part_may_be_smaller_and_blocks_count_as_one() {
+        let (_, _, equal) = mean_errors((100, 10, 1));
+        let (_, _, unequal) = mean_errors((100, 9, 1));
+        assert!((unequal / equal - 1.0).abs() < 0.1, "{unequal} and {equal}");
+        let mut rng = Pcg64::seed_from_u64(1);
+        let mut draw = || estimate((40, 5, 1), |k| 1.0 / (1.0 + k as f32), &mut rng);
+        let (a, b) = (draw(), draw());
+        let alone = shrinkage(std::slice::from_ref(&a)) + shrinkage(std::slice::from_ref(&b));
+        let together = shrinkage(&[a, b]);
+        // Twice the errors against twice the distance from the identity.
+        assert!(
+            (together / (0.5 * alone) - 1.0).abs() < 0.2,
+            "{together} and {alone}"
+        );
     }
 
     #[test]
