@@ -78,58 +78,72 @@ pub(crate) fn choose(
         config: &simpler,
         ..job
     };
-    let mut best = candidate(job, (images, yardstick), (1.0, None))?;
+    let judged = (images, yardstick);
+    let standard = candidate(job, judged, (1.0, None))?;
     let sized = !matches!(job.config.target, RateTarget::Step(_));
     let rounds = match job.config.effort {
         Effort::Best if sized => ROUNDS_BEST,
         _ if sized => 1,
         _ => 0,
     };
-    let mut statistics: Option<Statistics> = None;
-    let mut leaked = !job.statistics.spare(images);
-    for _ in 0..rounds {
-        let network = best.network.with_weights(&best.sides)?;
-        let again = measured_again(job, &network, images)?;
-        let with_them = Job {
-            statistics: &again,
-            ..job
-        };
-        let hint = (best.factor, Some(best.step));
-        let next = candidate(with_them, (images, yardstick), hint)?;
-        if next.distance >= best.distance {
-            break;
-        }
-        best = next;
-        statistics = Some(again);
-        leaked = false;
-    }
+    let (mut best, statistics) = with_statistics_again(job, judged, standard, rounds)?;
     let affordable = job.config.effort == Effort::Best || work(job) <= WALKED;
     if sized && affordable && job.config.damping.is_none() {
+        let leaked = statistics.is_none() && !job.statistics.spare(images);
         let job = Job {
             statistics: statistics.as_ref().unwrap_or(job.statistics),
             ..job
         };
         let least = if leaked { best.factor } else { 0.0 };
-        best = best_damping(job, (images, yardstick), (best, least))?;
-    }
-    let measure = |bits: i32| -> Result<f64, TqzError> {
-        let rounded = rounded(&best.sides, bits)?;
-        yardstick.measure(&best.network.with_weights(&rounded)?)
-    };
-    let mut side_bits = PEAK_BITS;
-    for bits in SIDE_BITS {
-        if measure(bits)? > HARMLESS * best.distance {
-            break;
-        }
-        side_bits = bits;
+        best = best_damping(job, judged, (best, least))?;
     }
     Ok(Choice {
         damping_factor: best.factor,
         step: best.step,
-        side_bits,
+        side_bits: harmless_bits(&best, yardstick)?,
         sides: best.sides,
         statistics,
     })
+}
+
+/// The candidate with statistics measured again with it quantized, up to so many times, as long as that helps; and these statistics.
+fn with_statistics_again(
+    job: Job<'_>,
+    judged: (&Images, &Yardstick<'_>),
+    start: Candidate,
+    rounds: usize,
+) -> Result<(Candidate, Option<Statistics>), TqzError> {
+    let (mut best, mut statistics) = (start, None);
+    for _ in 0..rounds {
+        let network = best.network.with_weights(&best.sides)?;
+        let again = measured_again(job, &network, judged.0)?;
+        let with_them = Job {
+            statistics: &again,
+            ..job
+        };
+        match candidate(with_them, judged, (best.factor, Some(best.step))) {
+            Ok(next) if next.distance < best.distance => {
+                (best, statistics) = (next, Some(again));
+            }
+            Ok(_) | Err(TqzError::Unreachable { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((best, statistics))
+}
+
+/// The fewest significant bits of side values that do no harm.
+fn harmless_bits(best: &Candidate, yardstick: &Yardstick<'_>) -> Result<i32, TqzError> {
+    let mut side_bits = PEAK_BITS;
+    for bits in SIDE_BITS {
+        let rounded = rounded(&best.sides, bits)?;
+        let distance = yardstick.measure(&best.network.with_weights(&rounded)?)?;
+        if distance > HARMLESS * best.distance {
+            break;
+        }
+        side_bits = bits;
+    }
+    Ok(side_bits)
 }
 
 /// Multiply–accumulates of coding all layers once, in the order of magnitude.
@@ -235,11 +249,12 @@ fn walk(
             if factor < least {
                 break;
             }
-            let next = candidate(job, judged, (factor, Some(best.step)))?;
-            if next.distance >= best.distance {
-                break;
+            match candidate(job, judged, (factor, Some(best.step))) {
+                Ok(next) if next.distance < best.distance => best = next,
+                // Not every damping reaches the smallest sizes.
+                Ok(_) | Err(TqzError::Unreachable { .. }) => break,
+                Err(error) => return Err(error),
             }
-            best = next;
         }
         if best.factor != from {
             break;

@@ -74,35 +74,10 @@ impl PreparedLayer {
         (basis, config, factor_of_damping): (Option<Basis>, &EncoderConfig, f64),
         unmeasured: f64,
     ) -> Result<Self, TqzError> {
-        let mut damping = standard_damping(layer, basis);
-        damping.input *= factor_of_damping;
-        damping.output *= factor_of_damping;
-        if let Some(asked) = config.damping {
-            damping = asked;
-        }
-        let mut strength = Strength {
-            standard: damping,
-            of_errors: factor_of_damping,
-        };
-        for attempt in 0..ATTEMPTS {
-            if let Ok(mut prepared) = factor(
-                layer,
-                &weights,
-                statistics,
-                (basis, config, strength),
-                unmeasured,
-            ) {
-                if attempt > 0 {
-                    let told = format!(
-                        "statistics near singular: damping raised to {:.0e}",
-                        strength.standard.input
-                    );
-                    prepared.warning = Some(told);
-                }
-                return Ok(prepared);
-            }
-            strength.standard.input *= 10.0;
-            strength.standard.output *= 10.0;
+        let strength = strength(layer, (basis, config), factor_of_damping);
+        let how = (basis, config, strength);
+        if let Some(prepared) = factored(layer, &weights, statistics, how, unmeasured) {
+            return Ok(prepared);
         }
         if basis.is_some() || config.axis != Axis::Column {
             let plain = EncoderConfig {
@@ -124,6 +99,49 @@ impl PreparedLayer {
             "its statistics are not finite or cannot be factored; calibrate with other images",
         ))
     }
+}
+
+/// The standard damping times a factor, or the one asked for, and so much of what errors ask for.
+fn strength(
+    layer: &WeightLayer,
+    (basis, config): (Option<Basis>, &EncoderConfig),
+    factor: f64,
+) -> Strength {
+    let standard = standard_damping(layer, basis);
+    let scaled = Damping {
+        input: factor * standard.input,
+        output: factor * standard.output,
+    };
+    Strength {
+        standard: config.damping.unwrap_or(scaled),
+        of_errors: factor,
+    }
+}
+
+/// The layer with its statistics factored, damped ten times more and told so where that is needed; nothing where it does not help.
+fn factored(
+    layer: &WeightLayer,
+    weights: &Array2<f32>,
+    statistics: &LayerStatistics,
+    (basis, config, mut strength): (Option<Basis>, &EncoderConfig, Strength),
+    unmeasured: f64,
+) -> Option<PreparedLayer> {
+    for attempt in 0..ATTEMPTS {
+        let how = (basis, config, strength);
+        if let Ok(mut prepared) = factor(layer, weights, statistics, how, unmeasured) {
+            if attempt > 0 {
+                let told = format!(
+                    "statistics near singular: damping raised to {:.0e}",
+                    strength.standard.input
+                );
+                prepared.warning = Some(told);
+            }
+            return Some(prepared);
+        }
+        strength.standard.input *= 10.0;
+        strength.standard.output *= 10.0;
+    }
+    None
 }
 
 fn standard_damping(layer: &WeightLayer, basis: Option<Basis>) -> Damping {
