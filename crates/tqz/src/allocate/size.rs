@@ -115,10 +115,11 @@ impl<T> Search<T> {
                 trials: self.trials,
                 outcome,
             }),
-            None => Err(TqzError::Unreachable {
-                limit_bytes: self.limit,
-                smallest_bytes: smallest,
-            }),
+            None => Err(TqzError::Request(format!(
+                "a file of at most {} bytes cannot be reached: the graph, biases and other values that are kept take most \
+                 of the smallest one found, {smallest} bytes; ask for more",
+                self.limit
+            ))),
         }
     }
 

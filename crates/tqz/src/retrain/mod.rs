@@ -5,7 +5,6 @@ mod checkpoint;
 mod compare;
 mod data;
 mod digest;
-mod fitted;
 mod latent;
 mod layer;
 mod loss;
