@@ -21,6 +21,10 @@ use crate::taps::LayerTaps;
 const SHARD: usize = 8;
 /// Shards in flight before their taps are reduced: fixed for the same reason.
 const WAVE: usize = 4;
+/// Images of a whole set up to which each shard is a part of its own, by which errors of the sums are told: enough parts of few
+/// images, and not more adding up of many than need be.
+const FEW: usize = 512;
+
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CalibrationSpec {
@@ -153,7 +157,7 @@ impl<'a> Calibration<'a> {
         Ok(Shard { numbers, tapped })
     }
 
-    /// Adds the taps of a wave to the sums: layers in parallel, shards in order.
+    /// Adds the taps of a wave to the sums: layers in parallel, shards in order, as one part or as many.
     fn reduce(&mut self, shards: &[Shard]) {
         let mut slot = 0;
         let slots: Vec<usize> = self
@@ -167,26 +171,29 @@ impl<'a> Calibration<'a> {
             .collect();
         let all = self.network.layers();
         let images = self.spec.images;
+        let part = if images <= FEW { 1 } else { WAVE };
         self.sums
             .par_iter_mut()
             .zip(self.layers)
             .zip(&slots)
             .for_each(|((sums, layer), &slot)| {
-                let mut partial = partial_sums(sums);
-                for shard in shards {
-                    for (k, &use_of) in layer.uses.iter().enumerate() {
-                        let taps = LayerTaps {
-                            layer,
-                            node: &all[use_of],
-                            input: &shard.tapped.layer_inputs[slot + k],
-                            gradient: &shard.tapped.output_grads[slot + k],
-                            numbers: &shard.numbers,
-                            expected: images,
-                        };
-                        taps.add_to(&mut partial);
+                for part in shards.chunks(part) {
+                    let mut partial = partial_sums(sums);
+                    for shard in part {
+                        for (k, &use_of) in layer.uses.iter().enumerate() {
+                            let taps = LayerTaps {
+                                layer,
+                                node: &all[use_of],
+                                input: &shard.tapped.layer_inputs[slot + k],
+                                gradient: &shard.tapped.output_grads[slot + k],
+                                numbers: &shard.numbers,
+                                expected: images,
+                            };
+                            taps.add_to(&mut partial);
+                        }
                     }
+                    sums.absorb(&partial);
                 }
-                sums.absorb(&partial);
             });
     }
 }

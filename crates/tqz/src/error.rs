@@ -31,6 +31,17 @@ pub enum TqzError {
     /// The request cannot be met; the message states the legal range.
     #[error("{0}")]
     Request(String),
+    /// No step gives a file as small as asked for.
+    #[error(
+        "a file of at most {limit_bytes} bytes cannot be reached: the graph, biases and other values that are kept take most of the \
+         smallest one found, {smallest_bytes} bytes; ask for more"
+    )]
+    Unreachable {
+        /// Bytes allowed.
+        limit_bytes: u64,
+        /// Bytes of the smallest file found.
+        smallest_bytes: u64,
+    },
     /// A layer's numbers do not allow what was asked.
     #[error("layer {layer}: {problem}")]
     Layer {

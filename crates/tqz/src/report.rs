@@ -17,7 +17,7 @@ pub struct Report {
     pub bits_per_weight: f64,
     /// The step constant used.
     pub step: f64,
-    /// Factor of the standard damping that was chosen.
+    /// Factor of the usual damping, standard and what errors ask for, that was chosen.
     pub damping_factor: f64,
     /// Closed-form distortion of all layers.
     pub predicted_distortion: f64,

@@ -31,7 +31,7 @@ fn subject() -> &'static (Source, Statistics, TrainingSet) {
     SUBJECT.get_or_init(|| {
         let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
         let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
-        let batch = images(80, 1);
+        let batch = images(320, 1);
         let mut calibration = source.calibration(CalibrationSpec {
             // Starts by it leave more to better than the standard's do.
             metric: Metric::Fisher,
@@ -86,7 +86,7 @@ fn spec() -> RetrainSpec {
         batch: 16,
         check_every: 8,
         level_rate: 0.02,
-        side_rate: 2e-3,
+        side_rate: 5e-4,
         ..RetrainSpec::default()
     }
 }

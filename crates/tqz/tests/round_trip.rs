@@ -132,11 +132,9 @@ fn assert_same_graph(a: &ModelProto, b: &ModelProto) {
 }
 
 /// The published method: every transform along every axis makes a file within its size that decodes to a network near the
-/// original, and transforms of the kernels or of wide enough layers lose less than none.
+/// original.
 #[test]
 fn the_papers_quantizer_works_with_every_transform_and_axis() {
-    let (source, _) = subject();
-    let mut identity = None;
     let column = [
         TransformSpec::Identity,
         TransformSpec::Klt,
@@ -149,25 +147,49 @@ fn the_papers_quantizer_works_with_every_transform_and_axis() {
     asked.push((TransformSpec::Dct1, Axis::Kernel));
     asked.push((TransformSpec::Dct2, Axis::Kernel));
     for (transform, axis) in asked {
-        let config = EncoderConfig {
-            axis,
-            paper: Some(PaperSpec::default()),
-            ..at(5.0, transform)
-        };
-        let bytes = compress(&config);
-        let size_bits = bytes.len() as f64 * 8.0 / source.weight_count() as f64;
-        assert!(size_bits <= 5.0 && size_bits > 4.0, "{size_bits}");
-        let loss = divergence(source, &bytes);
+        let loss = papers_loss(5.0, (transform, axis));
         assert!(loss < 0.05, "{transform:?} {axis:?}: {loss}");
-        let least = *identity.get_or_insert(loss);
-        let most = match (axis, transform) {
-            (Axis::Kernel | Axis::Row, TransformSpec::Klt | TransformSpec::Elt) => least,
-            // Fixed bases, in files of a whole number of bits a block: not always less.
-            (Axis::Kernel, _) => 2.0 * least,
-            _ => f64::INFINITY,
-        };
-        assert!(loss < most, "{transform:?} {axis:?}: {loss} of {least}");
     }
+}
+
+/// Over a few rates, since one file says little: errors of layers add up or cancel. Above them the bits of S weigh more, in so
+/// small a network, than what it saves.
+#[test]
+fn the_papers_transforms_lose_less_than_none() {
+    let loss = |transform, axis| {
+        geometric_mean([2.5, 3.0, 3.5, 4.0].map(|bits| papers_loss(bits, (transform, axis))))
+    };
+    let identity = loss(TransformSpec::Identity, Axis::Column);
+    for (transform, axis) in [
+        (TransformSpec::Elt, Axis::Column),
+        (TransformSpec::Elt, Axis::Row),
+        (TransformSpec::Elt, Axis::Kernel),
+        (TransformSpec::Klt, Axis::Kernel),
+    ] {
+        let loss = loss(transform, axis);
+        assert!(
+            loss < 0.8 * identity,
+            "{transform:?} {axis:?}: {loss} of {identity}"
+        );
+    }
+}
+
+/// Divergence of the published method's file of so many bits per weight.
+fn papers_loss(bits: f64, (transform, axis): (TransformSpec, Axis)) -> f64 {
+    let (source, _) = subject();
+    let config = EncoderConfig {
+        axis,
+        paper: Some(PaperSpec::default()),
+        ..at(bits, transform)
+    };
+    let bytes = compress(&config);
+    let size_bits = bytes.len() as f64 * 8.0 / source.weight_count() as f64;
+    assert!(size_bits <= bits && size_bits > 0.8 * bits, "{size_bits}");
+    divergence(source, &bytes)
+}
+
+fn geometric_mean<const N: usize>(values: [f64; N]) -> f64 {
+    (values.map(f64::ln).iter().sum::<f64>() / N as f64).exp()
 }
 
 /// Rows and kernels are transformed by the main coder too, with feedback on both sides of T and of the refitted S.
@@ -238,25 +260,42 @@ fn divergence(source: &Source, bytes: &[u8]) -> f64 {
     pairs.map(|(p, q)| p * (p / q).ln()).sum::<f64>() / 32.0
 }
 
+/// Over a few rates: one file says little.
 #[test]
-fn images_make_a_file_of_the_same_size_more_faithful() {
+fn images_make_files_of_the_same_size_more_faithful() {
     let (source, statistics) = subject();
     let mut calibration = Images::new();
     (0..4).for_each(|part| calibration.add(&images(20, part)));
-    let config = at(0.5, TransformSpec::Auto);
+    let compressed = |config: &EncoderConfig| {
+        tqz::compress(source, statistics, Some(&calibration), config, &Silent)
+            .expect("compressible")
+    };
+    let ratio = geometric_mean([0.4, 0.5, 0.7, 1.0].map(|bits| {
+        let config = at(bits, TransformSpec::Auto);
+        let (bytes, report) = compressed(&config);
+        assert!(bytes.len() as u64 * 8 <= (bits * report.weights as f64) as u64);
+        let plain = compress(&config);
+        let (repaired, plain) = (divergence(source, &bytes), divergence(source, &plain));
+        repaired / plain
+    }));
+    assert!(ratio < 0.8, "{ratio}");
+}
+
+#[test]
+fn bytes_made_with_images_do_not_depend_on_the_number_of_threads() {
+    let (source, statistics) = subject();
+    let mut calibration = Images::new();
+    (0..2).for_each(|part| calibration.add(&images(20, part)));
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.expect("threads").install(|| {
+            let config = at(0.5, TransformSpec::Auto);
             tqz::compress(source, statistics, Some(&calibration), &config, &Silent)
                 .expect("compressible")
+                .0
         })
     };
-    let (bytes, report) = with(1);
-    assert_eq!(bytes, with(2).0, "bytes depend on the number of threads");
-    let plain = compress(&config);
-    assert!(bytes.len() as u64 * 8 <= (0.5 * report.weights as f64) as u64);
-    let (repaired, plain) = (divergence(source, &bytes), divergence(source, &plain));
-    assert!(repaired < 0.8 * plain, "{repaired} {plain}");
+    assert!(with(1) == with(2));
 }
 
 /// A network whose exporter wrote the batch size down is calibrated in batches of that size, an incomplete last one included.

@@ -115,11 +115,10 @@ impl<T> Search<T> {
                 trials: self.trials,
                 outcome,
             }),
-            None => Err(TqzError::Request(format!(
-                "a file of at most {} bytes cannot be reached: the graph, biases and other values that are kept take most \
-                 of the smallest one found, {smallest} bytes; ask for more",
-                self.limit
-            ))),
+            None => Err(TqzError::Unreachable {
+                limit_bytes: self.limit,
+                smallest_bytes: smallest,
+            }),
         }
     }
 

@@ -21,9 +21,9 @@ use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
 use crate::statistics::{INPUT_BLOCK, Statistics};
 
-/// Factors between neighbouring candidates, by effort.
-const STRIDE_BALANCED: f64 = 3.0;
-const STRIDE_BEST: f64 = 1.8;
+/// Factor between neighbouring candidates, and to those that best effort tries in the end.
+const STRIDE: f64 = 3.0;
+const FINE_STRIDE: f64 = 1.7;
 /// How often statistics are measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
@@ -39,7 +39,7 @@ const HARMLESS: f64 = 1.01;
 
 /// What was found best.
 pub(crate) struct Choice {
-    /// Factor of the standard damping.
+    /// Factor of all damping.
     pub(crate) damping_factor: f64,
     /// Step constant at which the target was met with it.
     pub(crate) step: f64,
@@ -75,64 +75,75 @@ pub(crate) fn choose(
     // What is best for the quicker quantizer is good for the dependent one too.
     let simpler = job.config.with_dependent(false);
     let job = Job {
-        config: match job.config.effort {
-            Effort::Best => job.config,
-            _ => &simpler,
-        },
+        config: &simpler,
         ..job
     };
-    let mut best = candidate(job, (images, yardstick), (1.0, None))?;
+    let judged = (images, yardstick);
+    let standard = candidate(job, judged, (1.0, None))?;
     let sized = !matches!(job.config.target, RateTarget::Step(_));
     let rounds = match job.config.effort {
         Effort::Best if sized => ROUNDS_BEST,
         _ if sized => 1,
         _ => 0,
     };
-    let mut statistics: Option<Statistics> = None;
-    let mut leaked = !job.statistics.spare(images);
-    for _ in 0..rounds {
-        let network = best.network.with_weights(&best.sides)?;
-        let again = measured_again(job, &network, images)?;
-        let with_them = Job {
-            statistics: &again,
-            ..job
-        };
-        let hint = (best.factor, Some(best.step));
-        let next = candidate(with_them, (images, yardstick), hint)?;
-        if next.distance >= best.distance {
-            break;
-        }
-        best = next;
-        statistics = Some(again);
-        leaked = false;
-    }
+    let (mut best, statistics) = with_statistics_again(job, judged, standard, rounds)?;
     let affordable = job.config.effort == Effort::Best || work(job) <= WALKED;
     if sized && affordable && job.config.damping.is_none() {
+        let leaked = statistics.is_none() && !job.statistics.spare(images);
         let job = Job {
             statistics: statistics.as_ref().unwrap_or(job.statistics),
             ..job
         };
-        let directions: &[i32] = if leaked { &[1] } else { &[-1, 1] };
-        best = best_damping(job, (images, yardstick), (best, directions))?;
-    }
-    let measure = |bits: i32| -> Result<f64, TqzError> {
-        let rounded = rounded(&best.sides, bits)?;
-        yardstick.measure(&best.network.with_weights(&rounded)?)
-    };
-    let mut side_bits = PEAK_BITS;
-    for bits in SIDE_BITS {
-        if measure(bits)? > HARMLESS * best.distance {
-            break;
-        }
-        side_bits = bits;
+        let least = if leaked { best.factor } else { 0.0 };
+        best = best_damping(job, judged, (best, least))?;
     }
     Ok(Choice {
         damping_factor: best.factor,
         step: best.step,
-        side_bits,
+        side_bits: harmless_bits(&best, yardstick)?,
         sides: best.sides,
         statistics,
     })
+}
+
+/// The candidate with statistics measured again with it quantized, up to so many times, as long as that helps; and these statistics.
+fn with_statistics_again(
+    job: Job<'_>,
+    judged: (&Images, &Yardstick<'_>),
+    start: Candidate,
+    rounds: usize,
+) -> Result<(Candidate, Option<Statistics>), TqzError> {
+    let (mut best, mut statistics) = (start, None);
+    for _ in 0..rounds {
+        let network = best.network.with_weights(&best.sides)?;
+        let again = measured_again(job, &network, judged.0)?;
+        let with_them = Job {
+            statistics: &again,
+            ..job
+        };
+        match candidate(with_them, judged, (best.factor, Some(best.step))) {
+            Ok(next) if next.distance < best.distance => {
+                (best, statistics) = (next, Some(again));
+            }
+            Ok(_) | Err(TqzError::Unreachable { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((best, statistics))
+}
+
+/// The fewest significant bits of side values that do no harm.
+fn harmless_bits(best: &Candidate, yardstick: &Yardstick<'_>) -> Result<i32, TqzError> {
+    let mut side_bits = PEAK_BITS;
+    for bits in SIDE_BITS {
+        let rounded = rounded(&best.sides, bits)?;
+        let distance = yardstick.measure(&best.network.with_weights(&rounded)?)?;
+        if distance > HARMLESS * best.distance {
+            break;
+        }
+        side_bits = bits;
+    }
+    Ok(side_bits)
 }
 
 /// Multiply–accumulates of coding all layers once, in the order of magnitude.
@@ -187,7 +198,7 @@ pub(crate) fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzEr
     Ok(rounded)
 }
 
-/// Codes everything with the standard damping times a factor, and measures it with matched side values.
+/// Codes everything with the usual damping times a factor, and measures it with matched side values.
 fn candidate(
     job: Job<'_>,
     (images, yardstick): (&Images, &Yardstick<'_>),
@@ -210,27 +221,42 @@ fn candidate(
     })
 }
 
-/// Walks from the standard damping in the direction, of those that may be tried, in which measured distortion falls, until it rises.
+/// Walks from the usual damping in strides, at best effort then a finer one from where these led.
 fn best_damping(
     job: Job<'_>,
     judged: (&Images, &Yardstick<'_>),
-    (standard, directions): (Candidate, &[i32]),
+    (standard, least): (Candidate, f64),
 ) -> Result<Candidate, TqzError> {
-    let stride = match job.config.effort {
-        Effort::Best => STRIDE_BEST,
-        _ => STRIDE_BALANCED,
-    };
-    let mut best = standard;
-    for &direction in directions {
-        for exponent in 1..=REACH {
-            let factor = stride.powi(direction * exponent);
-            let next = candidate(job, judged, (factor, Some(best.step)))?;
-            if next.distance >= best.distance {
+    let found = walk(job, judged, (standard, least), (STRIDE, REACH))?;
+    match job.config.effort {
+        Effort::Best => walk(job, judged, (found, least), (FINE_STRIDE, 1)),
+        _ => Ok(found),
+    }
+}
+
+/// Walks in the direction in which measured distortion falls, until it rises; never below the factor `least`.
+fn walk(
+    job: Job<'_>,
+    judged: (&Images, &Yardstick<'_>),
+    (start, least): (Candidate, f64),
+    (stride, reach): (f64, i32),
+) -> Result<Candidate, TqzError> {
+    let from = start.factor;
+    let mut best = start;
+    for direction in [-1, 1] {
+        for exponent in 1..=reach {
+            let factor = from * stride.powi(direction * exponent);
+            if factor < least {
                 break;
             }
-            best = next;
+            match candidate(job, judged, (factor, Some(best.step))) {
+                Ok(next) if next.distance < best.distance => best = next,
+                // Not every damping reaches the smallest sizes.
+                Ok(_) | Err(TqzError::Unreachable { .. }) => break,
+                Err(error) => return Err(error),
+            }
         }
-        if best.factor != 1.0 {
+        if best.factor != from {
             break;
         }
     }

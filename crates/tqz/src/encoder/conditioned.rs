@@ -1,11 +1,11 @@
-//! A and G as they are worked with: damped, as far from the samples as these are few, and never zero.
+//! A and G as they are worked with: damped, as far from the samples as their parts differ, of the trace they had, and never zero.
 
 use ndarray::Array2;
 
 use crate::config::Damping;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, damped, damped_blocks, mean_diagonal, mean_diagonal_of_blocks};
-use crate::statistics::{GroupStatistics, LayerStatistics, Statistics, shrinkage};
+use crate::statistics::{GroupStatistics, LayerStatistics, Statistics};
 
 /// Share of the network's typical sensitivity that weights get whose statistics are zero: they may be dead, or the gradient
 /// did not reach them (behind a rounding, say), so that they must not be lost.
@@ -48,34 +48,59 @@ fn channel_floor(layer: &WeightLayer, statistics: &LayerStatistics) -> f64 {
     CHANNEL_FLOOR * sum / groups.len() as f64
 }
 
-/// Damping raised by what the errors of A and G from so many patches ask for. Depthwise channels have few weights and a floor.
-fn trusted(
-    damping: Damping,
-    layer: &WeightLayer,
-    (a, g): (&[Array2<f32>], &Array2<f32>),
-    patches: f64,
-) -> Damping {
-    if layer.is_depthwise() {
-        return damping;
+/// How far a layer's A and G are damped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Strength {
+    /// Whatever the statistics.
+    pub(crate) standard: Damping,
+    /// Factor of what their errors ask for beside it.
+    pub(crate) of_errors: f64,
+}
+
+impl Strength {
+    /// This damping and all that errors ask for.
+    pub(crate) fn with_errors(standard: Damping) -> Self {
+        Self {
+            standard,
+            of_errors: 1.0,
+        }
     }
-    Damping {
-        input: damping.input + shrinkage(a, patches),
-        output: damping.output + shrinkage(std::slice::from_ref(g), patches),
+
+    /// Of one group of a layer. Depthwise channels have few weights and a floor.
+    fn of(self, layer: &WeightLayer, group: &GroupStatistics) -> Damping {
+        if layer.is_depthwise() {
+            return self.standard;
+        }
+        let (input, output) = group.shrinkage();
+        Damping {
+            input: self.standard.input + self.of_errors * input,
+            output: self.standard.output + self.of_errors * output,
+        }
     }
 }
 
-/// A (K × K, in blocks) and G (n × n) of every group of a layer, positive definite unless they are not finite; `unmeasured` is the
-/// sensitivity of weights whose statistics are zero.
+/// What a damped matrix of this mean diagonal is multiplied by to have the trace that it had; one that is made up keeps its own.
+fn kept(damping: f64, mean: f64) -> f64 {
+    if mean > 0.0 {
+        1.0 / (1.0 + damping)
+    } else {
+        1.0
+    }
+}
+
+/// A (K × K, in blocks) and G (n × n) of every group of a layer, positive definite unless they are not finite, of the trace that they
+/// have undamped (save for depthwise channels' floor): layers that are damped more are not more sensitive. `unmeasured` is the sensitivity of weights whose statistics
+/// are zero.
 pub(crate) fn conditioned(
     layer: &WeightLayer,
     statistics: &LayerStatistics,
-    damping: Damping,
+    strength: Strength,
     unmeasured: f64,
 ) -> Vec<(BlockDiagonal<f64>, Array2<f64>)> {
     let floor = channel_floor(layer, statistics);
     let of_group = |group: &GroupStatistics| {
         let (a, g) = (group.input(), group.output());
-        let damping = trusted(damping, layer, (&a, &g), group.patches());
+        let damping = strength.of(layer, group);
         let [mean_a, mean_g] = [mean_diagonal_of_blocks(&a), mean_diagonal(&g)];
         let empty_g = if mean_a > 0.0 {
             unmeasured / mean_a
@@ -87,13 +112,74 @@ pub(crate) fn conditioned(
         } else {
             1.0
         };
-        let damped_a = damped_blocks(&a, damping.input, empty_a);
+        let damped_a =
+            damped_blocks(&a, damping.input, empty_a).times_number(kept(damping.input, mean_a));
         let a = if mean_g > 0.0 {
             damped_a.plus(floor / mean_g)
         } else {
             damped_a
         };
-        (a, damped(&g, damping.output, empty_g))
+        let g = damped(&g, damping.output, empty_g) * kept(damping.output, mean_g);
+        (a, g)
     };
     statistics.groups.iter().map(of_group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tqz_format::Layout;
+
+    #[test]
+    fn damping_keeps_the_trace_and_goes_as_far_as_it_is_told() {
+        let layer = WeightLayer {
+            name: "conv".to_owned(),
+            site: 0,
+            dims: vec![3, 4],
+            layout: Layout::RowsFirst,
+            rows: 3,
+            cols: 4,
+            period: 1,
+            groups: 1,
+            uses: vec![0],
+            node: "conv".to_owned(),
+            op: "Gemm",
+        };
+        let mut statistics = LayerStatistics::empty(&layer);
+        for part in 0..4 {
+            // Parts that differ much.
+            let outer = |n: usize| {
+                Array2::from_shape_fn((n, n), |(r, c)| {
+                    (1 + (r + part) % n * ((c + part) % n)) as f32
+                })
+            };
+            let group = &mut statistics.groups[0];
+            group.input[0].add_lower(&outer(4), 2.0);
+            group.output.add_lower(&outer(3), 1.0);
+        }
+        let plain = (statistics.groups[0].input(), statistics.groups[0].output());
+        let traces = (plain.0[0].diag().sum(), plain.1.diag().sum());
+        let off = |strength: Strength| {
+            let (a, g) = conditioned(&layer, &statistics, strength, 1.0).swap_remove(0);
+            let a_trace = a.diagonal().iter().sum::<f64>();
+            assert!((a_trace / f64::from(traces.0) - 1.0).abs() < 1e-6);
+            assert!((g.diag().sum() / f64::from(traces.1) - 1.0).abs() < 1e-6);
+            (a.blocks[0][(0, 1)], g[(0, 1)])
+        };
+        let standard = Damping {
+            input: 0.01,
+            output: 0.05,
+        };
+        let few = off(Strength {
+            standard,
+            of_errors: 0.0,
+        });
+        assert!((few.0 * 1.01 / f64::from(plain.0[0][(0, 1)]) - 1.0).abs() < 1e-6);
+        assert!((few.1 * 1.05 / f64::from(plain.1[(0, 1)]) - 1.0).abs() < 1e-6);
+        let more = off(Strength::with_errors(standard));
+        assert!(
+            more.0 < 0.99 * few.0 && more.1 < 0.99 * few.1,
+            "{more:?} {few:?}"
+        );
+    }
 }

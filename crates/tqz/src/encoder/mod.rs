@@ -31,7 +31,7 @@ use crate::statistics::Statistics;
 
 pub(crate) use budget::{Budget, spread};
 use choose::choose;
-pub(crate) use conditioned::{conditioned, unmeasured_sensitivity};
+pub(crate) use conditioned::{Strength, conditioned, unmeasured_sensitivity};
 use finish::{repair, side_vectors};
 pub(crate) use layer::CodedLayer;
 pub(crate) use pass::Coded;

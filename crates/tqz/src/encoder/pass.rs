@@ -32,7 +32,7 @@ const ROUNDS: u32 = 3;
 pub(crate) struct Pass<'a> {
     job: Job<'a>,
     prepared: Vec<Alternatives>,
-    /// Factor of the standard damping; the sensitivity to assume where nothing was measured.
+    /// Factor of all damping; the sensitivity to assume where nothing was measured.
     how: (f64, f64),
     /// What rows are worth and cost, where operations are limited to a part of the dense network's.
     limited: Option<(f64, Vec<Worth>)>,

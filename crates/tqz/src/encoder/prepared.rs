@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use crate::config::{Axis, Basis, Damping, EncoderConfig, TransformSpec};
 use crate::encoder::alternatives::WIDE;
-use crate::encoder::conditioned::conditioned;
+use crate::encoder::conditioned::{Strength, conditioned};
 use crate::encoder::mixed::Mixed;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
@@ -18,7 +18,7 @@ const DIRECT_DAMPING: Damping = Damping {
     input: 0.01,
     output: 0.05,
 };
-/// Damping where a wider layer is transformed. With what few samples ask for added ([`conditioned`]) half of the prototype's does better:
+/// Damping where a wider layer is transformed. With what errors ask for added ([`conditioned`]; then as if positions were independent) half of the prototype's does better:
 /// AlexNet at .15 bits .082 → .069 nats, at .3 bits .0226 → .0221; a third does better at .3 (.0205) and worse at .15 (.096).
 const TRANSFORM_DAMPING: Damping = Damping {
     input: 0.05,
@@ -62,7 +62,7 @@ pub(crate) struct Transformed {
 }
 
 impl PreparedLayer {
-    /// Factors the statistics of one layer for coding in a basis, damped by the standard times a factor, with more where that is needed and
+    /// Factors the statistics of one layer for coding in a basis, with the usual damping times a factor, with more where that is needed and
     /// without the basis where nothing helps; `unmeasured` is the sensitivity of weights whose statistics are zero.
     ///
     /// # Errors
@@ -74,31 +74,10 @@ impl PreparedLayer {
         (basis, config, factor_of_damping): (Option<Basis>, &EncoderConfig, f64),
         unmeasured: f64,
     ) -> Result<Self, TqzError> {
-        let mut damping = standard_damping(layer, basis);
-        damping.input *= factor_of_damping;
-        damping.output *= factor_of_damping;
-        if let Some(asked) = config.damping {
-            damping = asked;
-        }
-        for attempt in 0..ATTEMPTS {
-            if let Ok(mut prepared) = factor(
-                layer,
-                &weights,
-                statistics,
-                (basis, config, damping),
-                unmeasured,
-            ) {
-                if attempt > 0 {
-                    let told = format!(
-                        "statistics near singular: damping raised to {:.0e}",
-                        damping.input
-                    );
-                    prepared.warning = Some(told);
-                }
-                return Ok(prepared);
-            }
-            damping.input *= 10.0;
-            damping.output *= 10.0;
+        let strength = strength(layer, (basis, config), factor_of_damping);
+        let how = (basis, config, strength);
+        if let Some(prepared) = factored(layer, &weights, statistics, how, unmeasured) {
+            return Ok(prepared);
         }
         if basis.is_some() || config.axis != Axis::Column {
             let plain = EncoderConfig {
@@ -122,6 +101,49 @@ impl PreparedLayer {
     }
 }
 
+/// The standard damping times a factor, or the one asked for, and so much of what errors ask for.
+fn strength(
+    layer: &WeightLayer,
+    (basis, config): (Option<Basis>, &EncoderConfig),
+    factor: f64,
+) -> Strength {
+    let standard = standard_damping(layer, basis);
+    let scaled = Damping {
+        input: factor * standard.input,
+        output: factor * standard.output,
+    };
+    Strength {
+        standard: config.damping.unwrap_or(scaled),
+        of_errors: factor,
+    }
+}
+
+/// The layer with its statistics factored, damped ten times more and told so where that is needed; nothing where it does not help.
+fn factored(
+    layer: &WeightLayer,
+    weights: &Array2<f32>,
+    statistics: &LayerStatistics,
+    (basis, config, mut strength): (Option<Basis>, &EncoderConfig, Strength),
+    unmeasured: f64,
+) -> Option<PreparedLayer> {
+    for attempt in 0..ATTEMPTS {
+        let how = (basis, config, strength);
+        if let Ok(mut prepared) = factor(layer, weights, statistics, how, unmeasured) {
+            if attempt > 0 {
+                let told = format!(
+                    "statistics near singular: damping raised to {:.0e}",
+                    strength.standard.input
+                );
+                prepared.warning = Some(told);
+            }
+            return Some(prepared);
+        }
+        strength.standard.input *= 10.0;
+        strength.standard.output *= 10.0;
+    }
+    None
+}
+
 fn standard_damping(layer: &WeightLayer, basis: Option<Basis>) -> Damping {
     let wide = layer.rows.min(layer.cols) > WIDE;
     let mut damping = match basis {
@@ -138,7 +160,7 @@ fn factor(
     layer: &WeightLayer,
     weights: &Array2<f32>,
     statistics: &LayerStatistics,
-    (basis, config, damping): (Option<Basis>, &EncoderConfig, Damping),
+    (basis, config, strength): (Option<Basis>, &EncoderConfig, Strength),
     unmeasured: f64,
 ) -> Result<PreparedLayer, NumericalFailure> {
     let mut prepared = PreparedLayer {
@@ -152,7 +174,7 @@ fn factor(
         mixed: None,
         warning: None,
     };
-    for (a, g) in conditioned(layer, statistics, damping, unmeasured) {
+    for (a, g) in conditioned(layer, statistics, strength, unmeasured) {
         prepared.plain_input.push(a.diagonal());
         prepared.plain_output.extend(g.diag().iter());
         prepared.input.push(ColumnFactor::new(&a)?);

@@ -26,7 +26,7 @@ const PROBE: f64 = 1.0 / 1024.0;
 const TRIES: u32 = 8;
 const TRIES_REPAIRED: u32 = 5;
 
-/// A share of a size, as its divisor, by which candidates for it may be larger: not every damping reaches the smallest sizes.
+/// A share of a size, as its divisor, by which candidates for it may be larger: not every damping and quantizer reaches the smallest sizes.
 const ROOM: u64 = 20;
 
 /// Something coded and what the judge says of it.
@@ -80,12 +80,21 @@ pub fn compress_within(
         report.warnings.extend(too_kind(statistics, images));
         return Ok((bytes, report));
     }
-    let size = coarse.outcome.1.bytes.len() as u64;
-    let config = EncoderConfig {
-        target: RateTarget::Bytes(size + size / ROOM),
-        ..config
+    let refined_about = |size: u64| {
+        let sized = EncoderConfig {
+            target: RateTarget::Bytes(size + size / ROOM),
+            ..config
+        };
+        let job = Job {
+            config: &sized,
+            ..job(&config)
+        };
+        refined(job, judged)
     };
-    refined(job(&config), judged)
+    match refined_about(coarse.outcome.1.bytes.len() as u64) {
+        Err(TqzError::Unreachable { smallest_bytes, .. }) => refined_about(smallest_bytes),
+        other => other,
+    }
 }
 
 /// A warning where the judging images are not unknown to the statistics.

@@ -47,6 +47,14 @@ impl BlockDiagonal<f64> {
         self
     }
 
+    /// With every element multiplied by a number.
+    pub(crate) fn times_number(mut self, number: f64) -> Self {
+        for block in &mut self.blocks {
+            block.mapv_inplace(|v| v * number);
+        }
+        self
+    }
+
     /// The same in single precision.
     pub(crate) fn to_single(&self) -> BlockDiagonal<f32> {
         let single = |block: &Array2<f64>| block.mapv(|v| v as f32);

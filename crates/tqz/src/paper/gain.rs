@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::config::{Axis, TransformSpec};
-use crate::encoder::{conditioned, unmeasured_sensitivity};
+use crate::encoder::{Strength, conditioned, unmeasured_sensitivity};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::symmetric_eigen;
@@ -85,7 +85,8 @@ pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<Laye
     let of_layer = |layer: &WeightLayer| {
         let (found, problem) = match statistics.layers.get(&layer.name) {
             Some(found) if layer.groups == 1 && statistics.fits(layer) => {
-                let mut groups = conditioned(layer, found, DAMPING, unmeasured);
+                let strength = Strength::with_errors(DAMPING);
+                let mut groups = conditioned(layer, found, strength, unmeasured);
                 let weights = source.matrix(layer)?;
                 let subject = Subject::new(layer, weights, groups.swap_remove(0));
                 (gains(&subject), None)

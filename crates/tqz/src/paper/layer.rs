@@ -7,7 +7,7 @@ use tqz_format::{
 };
 
 use crate::config::{Damping, PaperSpec, TransformSpec};
-use crate::encoder::{Job, conditioned};
+use crate::encoder::{Job, Strength, conditioned};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, quadratic_cost};
@@ -106,7 +106,8 @@ impl PaperLayer {
         let found = job.statistics.of(layer)?;
         let weights = job.source.matrix(layer)?;
         let damping = job.config.damping.unwrap_or(DAMPING);
-        let mut groups = conditioned(layer, found, damping, unmeasured);
+        let strength = Strength::with_errors(damping);
+        let mut groups = conditioned(layer, found, strength, unmeasured);
         if layer.groups != 1 {
             let asked = job.config.transform != TransformSpec::Identity;
             let told = asked.then_some("its channels are in groups");

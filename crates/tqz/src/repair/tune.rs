@@ -21,7 +21,9 @@ const SHARD: usize = 8;
 /// Adam's decay rates of the mean and of the square of gradients.
 const DECAY: (f32, f32) = (0.9, 0.99);
 /// How often progress is judged on the images kept back.
-const CHECKS: usize = 5;
+const CHECKS: usize = 8;
+/// What the rate is divided by where a judgement is no better than the best before.
+const BACK_OFF: f32 = 4.0;
 
 /// How long and how far to tune.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,10 +32,16 @@ pub(crate) struct TuneSpec {
     pub(crate) steps: usize,
     /// Images per step.
     pub(crate) batch: usize,
-    /// Step of a value in units of its vector's root mean square; falls to 0 along a cosine.
+    /// Step of a value in units of its vector's root mean square at the start; falls to 0 along a cosine, and to a quarter wherever it did harm.
     pub(crate) rate: f32,
     /// Seed of the order of images.
     pub(crate) seed: u64,
+}
+
+/// Adam's memory.
+struct Memory {
+    vectors: BTreeMap<String, Moments>,
+    steps: i32,
 }
 
 /// Adam's memory for one vector.
@@ -44,7 +52,8 @@ struct Moments {
 }
 
 /// Tunes the stored tensors `start` (by name, with their values and the distance they leave) of `quantized`; returns the best values seen by the yardstick,
-/// at worst those given, and their distance.
+/// at worst those given, and their distance. Where a judgement is no better than an earlier one it goes on from the best, more slowly: what is
+/// a small step to one network ruins another (MobileNet at 3.5 bits: .025 → .28 nats in 13 steps at the rate that serves ResNet-20).
 ///
 /// # Errors
 /// A network that does not run or has no gradient.
@@ -58,7 +67,8 @@ pub(crate) fn tune(
     let mut values = start.clone();
     let mut best = values.clone();
     let mut least = distance;
-    let mut memory: BTreeMap<String, Moments> = values.iter().map(remember).collect();
+    let mut memory = Memory::new(start);
+    let mut rate = spec.rate;
     let mut order = Order::new(images, spec);
     let wanted = Wanted::of(original, images)?;
     progress.begin("tuning", spec.steps as u64);
@@ -68,17 +78,17 @@ pub(crate) fn tune(
         let network = quantized.with_weights(&values)?;
         let gradients = gradients(&network, &values, &batch, yardstick.kind())?;
         let fall = (1.0 + (std::f32::consts::PI * step as f32 / spec.steps as f32).cos()) / 2.0;
-        for (name, gradient) in &gradients {
-            if let (Some(value), Some(moments)) = (values.get_mut(name), memory.get_mut(name)) {
-                moments.step(value, gradient, spec.rate * fall, step);
-            }
-        }
+        memory.step(&mut values, &gradients, rate * fall);
         progress.advance(1);
         let judged = (step + 1) * CHECKS / spec.steps > step * CHECKS / spec.steps;
         if judged {
             let distance = yardstick.measure(&quantized.with_weights(&values)?)?;
             if distance < least {
                 (least, best) = (distance, values.clone());
+            } else {
+                values = best.clone();
+                memory = Memory::new(start);
+                rate /= BACK_OFF;
             }
         }
     }
@@ -97,11 +107,31 @@ fn remember((name, value): (&String, &ArrayD<f32>)) -> (String, Moments) {
     (name.clone(), moments)
 }
 
+impl Memory {
+    /// Of nothing yet, for vectors of the size of these.
+    fn new(values: &SideValues) -> Self {
+        Self {
+            vectors: values.iter().map(remember).collect(),
+            steps: 0,
+        }
+    }
+
+    /// One step of Adam, `rate` relative to every vector's size.
+    fn step(&mut self, values: &mut SideValues, gradients: &SideValues, rate: f32) {
+        self.steps = self.steps.saturating_add(1);
+        for (name, gradient) in gradients {
+            if let (Some(value), Some(moments)) = (values.get_mut(name), self.vectors.get_mut(name))
+            {
+                moments.step(value, gradient, (rate, self.steps));
+            }
+        }
+    }
+}
+
 impl Moments {
-    /// One step of Adam, `rate` relative to the vector's size.
-    fn step(&mut self, value: &mut ArrayD<f32>, gradient: &ArrayD<f32>, rate: f32, step: usize) {
+    /// One step of Adam, the `count`-th, `rate` relative to the vector's size.
+    fn step(&mut self, value: &mut ArrayD<f32>, gradient: &ArrayD<f32>, (rate, count): (f32, i32)) {
         let (b1, b2) = DECAY;
-        let count = i32::try_from(step + 1).unwrap_or(i32::MAX);
         let (unbias1, unbias2) = (1.0 - b1.powi(count), 1.0 - b2.powi(count));
         let rate = rate * self.size;
         Zip::from(value)
@@ -210,5 +240,56 @@ impl Order {
             .drain(..self.batch.min(self.queue.len()))
             .collect();
         images.batches(&drawn, self.batch).swap_remove(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::repair::side_values;
+    use crate::source::Source;
+    use ndarray::IxDyn;
+    use rand::RngExt;
+    use tqz_engine::EngineDevice;
+
+    const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
+
+    #[test]
+    fn a_rate_that_does_harm_is_lowered_until_tuning_helps() {
+        let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
+        let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
+        let mut rng = Pcg64::seed_from_u64(3);
+        let mut images = Images::new();
+        images.add(&ArrayD::from_shape_fn(IxDyn(&[40, 3, 32, 32]), |_| {
+            rng.random::<f32>() * 4.0 - 2.0
+        }));
+        let original = source.network();
+        let yardstick = Yardstick::new(original, &images, &images.held()).expect("runs");
+        let mut start = side_values(original, source.knobs());
+        for value in start.values_mut() {
+            value.mapv_inplace(|v| v * (1.0 + 0.2 * (rng.random::<f32>() - 0.5)));
+        }
+        let distance = |values: &SideValues| {
+            let network = original.with_weights(values).expect("fits");
+            yardstick.measure(&network).expect("runs")
+        };
+        let before = distance(&start);
+        let spec = TuneSpec {
+            steps: 40,
+            batch: 16,
+            rate: 1.0,
+            seed: 0,
+        };
+        let found = tune(
+            (original, original),
+            (&start, before),
+            (&images, &yardstick),
+            spec,
+            &Silent,
+        );
+        let (values, after) = found.expect("runs");
+        assert!(after < 0.9 * before, "{before} → {after}");
+        assert!((distance(&values) - after).abs() < 1e-6 * before);
     }
 }

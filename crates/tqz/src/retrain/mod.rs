@@ -5,6 +5,7 @@ mod checkpoint;
 mod compare;
 mod data;
 mod digest;
+mod fitted;
 mod latent;
 mod layer;
 mod loss;

@@ -13,6 +13,7 @@ use crate::progress::Silent;
 use crate::retrain::checkpoint::{Checkpoint, Position};
 use crate::retrain::data::{Order, TrainingSet};
 use crate::retrain::digest::digest;
+use crate::retrain::fitted::Fitted;
 use crate::retrain::loss::{Judge, Score};
 use crate::retrain::optimizer::fall;
 use crate::retrain::spec::RetrainSpec;
@@ -28,12 +29,6 @@ const APPROACH: f64 = 0.6;
 const AIM: f64 = 1.003;
 /// Files larger than this part of the size allowed are not fitted to be judged.
 const NEAR: f64 = 1.03;
-/// Least and greatest λ tried to fit a file, the factor between trials, and trials to find the least that will do.
-const FITTING: (f32, f32) = (0.004, 4.0);
-const FACTOR: f32 = 4.0;
-const TRIALS: usize = 8;
-/// No more is tried once the file fills this part of its limit.
-const ENOUGH: f64 = 0.9985;
 /// Name of the best file's bytes in a checkpoint.
 const BEST_FILE: &str = "best/file";
 
@@ -334,44 +329,10 @@ impl Run<'_> {
         self.position.price.lambda
     }
 
-    /// The file with the least λ that brings it within its limit, or with the greatest where none does; `best` is that of the λ that
-    /// training has now.
-    fn fitted(&self, mut best: Fitted) -> Result<Fitted, TqzError> {
-        let fits = |fitted: &Fitted| fitted.bytes.len() as u64 <= self.limit_bytes;
-        let at = |lambda: f32| {
-            let bytes = self.student.file(lambda)?;
-            Ok::<_, TqzError>(Fitted { lambda, bytes })
-        };
-        let (mut low, from) = (self.spec.lambda, best.lambda);
-        let (mut step, most) = FITTING;
-        while !fits(&best) {
-            if best.lambda >= most {
-                return Ok(best);
-            }
-            low = best.lambda;
-            best = at((from + step).min(most))?;
-            step *= FACTOR;
-        }
-        for _ in 0..TRIALS {
-            let filled = best.bytes.len() as f64 >= ENOUGH * self.limit_bytes as f64;
-            if filled || best.lambda <= self.spec.lambda {
-                break;
-            }
-            let middle = at(0.5 * (low + best.lambda))?;
-            if fits(&middle) {
-                best = middle;
-            } else {
-                low = middle.lambda;
-            }
-        }
-        Ok(best)
+    /// The file within its limit, where that can be had.
+    fn fitted(&self, now: Fitted) -> Result<Fitted, TqzError> {
+        now.within(&self.student, (self.limit_bytes, self.spec.lambda))
     }
-}
-
-/// A file and the λ by which its levels were chosen.
-struct Fitted {
-    lambda: f32,
-    bytes: Vec<u8>,
 }
 
 /// The network that a file decodes to, on the original's graph.

@@ -1,5 +1,6 @@
 //! Statistics ⇄ bytes, as a safetensors file that other tools can read: per weight tensor the sums of A (`name/A`, one per
-//! block of columns) and G (`name/G`) as packed lower triangles, one row per group, with their counts (`name/counts`).
+//! block of columns) and G (`name/G`) as packed lower triangles, one row per group, with their counts (`name/counts`) and how
+//! much their parts differ (`name/scatter`: squares and number of parts, of every block of A, then of G).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,13 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Metric;
 use crate::error::TqzError;
-use crate::statistics::moment::packed;
+use crate::statistics::moment::{Scatter, packed};
 use crate::statistics::{GroupStatistics, LayerStatistics, Moment, Statistics};
 
 /// Key of the description in the file's metadata.
 const KEY: &str = "tqz-statistics";
 /// Version of the description.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Greatest order of a matrix in it.
+const MOST_ORDER: usize = 1_000_000;
 
 /// What the file says about itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,6 +113,9 @@ impl Statistics {
             arrays.push((format!("{name}/G"), together(&|g| g.output.sum().to_vec())));
             let counts = together(&|g| vec![g.patches(), g.output.count()]);
             arrays.push((format!("{name}/counts"), counts));
+            let scatter = |m: &Moment| [m.scatter().squares, m.scatter().parts];
+            let scatter = together(&|g| g.moments().flat_map(scatter).collect());
+            arrays.push((format!("{name}/scatter"), scatter));
         }
         let text = serde_json::to_string(&description).map_err(unusable)?;
         let metadata = HashMap::from([(KEY.to_owned(), text)]);
@@ -162,63 +168,98 @@ fn outline((name, layer): (&String, &LayerStatistics)) -> Outline {
     }
 }
 
+/// The numbers of an array, `expected` of them.
+fn doubles(
+    arrays: &SafeTensors<'_>,
+    name: &str,
+    expected: Option<usize>,
+) -> Result<Vec<f64>, TqzError> {
+    let view = arrays.tensor(name).map_err(unusable)?;
+    let expected_bytes = expected.and_then(|n| n.checked_mul(8));
+    if view.dtype() != Dtype::F64 || Some(view.data().len()) != expected_bytes {
+        return Err(unusable(format!("array {name} has not the size it should")));
+    }
+    let eight = view.data().chunks_exact(8);
+    let values =
+        eight.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
+    let values: Vec<f64> = values.collect();
+    if values.iter().all(|v| v.is_finite()) {
+        return Ok(values);
+    }
+    Err(unusable(format!(
+        "array {name} holds numbers that are not finite"
+    )))
+}
+
+/// [`doubles`] that count something.
+fn counts(
+    arrays: &SafeTensors<'_>,
+    name: &str,
+    expected: Option<usize>,
+) -> Result<Vec<f64>, TqzError> {
+    let values = doubles(arrays, name, expected)?;
+    if values.iter().all(|v| *v >= 0.0) {
+        return Ok(values);
+    }
+    Err(unusable(format!("array {name} holds negative numbers")))
+}
+
+/// One kind of moment of a layer: its order, the sums of all groups, and per group count and scatter.
+struct Stored {
+    order: usize,
+    sums: Vec<f64>,
+    scatter: Vec<(f64, Scatter)>,
+}
+
+impl Stored {
+    fn moment(&self, group: usize) -> Option<Moment> {
+        let size = packed(self.order);
+        let sum = self.sums.get(group * size..(group + 1) * size)?;
+        Moment::from_parts(self.order, sum.to_vec(), *self.scatter.get(group)?)
+    }
+}
+
 fn read_layer(arrays: &SafeTensors<'_>, outline: &Outline) -> Result<LayerStatistics, TqzError> {
-    let name = &outline.name;
-    let doubles = |array: String, per_group: usize| {
-        let view = arrays.tensor(&array).map_err(unusable)?;
-        let expected = per_group
-            .checked_mul(outline.groups)
-            .and_then(|n| n.checked_mul(8));
-        if view.dtype() != Dtype::F64 || Some(view.data().len()) != expected {
-            return Err(unusable(format!(
-                "array {array} has not the size it should"
-            )));
-        }
-        let eight = view.data().chunks_exact(8);
-        let values =
-            eight.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
-        let values: Vec<f64> = values.collect();
-        match values.iter().all(|v| v.is_finite()) {
-            true => Ok(values),
-            false => Err(unusable(format!(
-                "array {array} holds numbers that are not finite"
-            ))),
-        }
-    };
-    if outline.groups == 0 || outline.input.is_empty() {
+    let (name, groups) = (&outline.name, outline.groups);
+    if groups == 0 || outline.input.is_empty() {
         return Err(unusable(format!("layer {name} has no groups or no blocks")));
     }
-    let triangle = |order: usize| match order {
-        1..=1_000_000 => Ok(packed(order)),
-        _ => Err(unusable(format!("layer {name}: order {order}"))),
-    };
-    let counts = doubles(format!("{name}/counts"), 2)?;
-    let output = doubles(format!("{name}/G"), triangle(outline.output)?)?;
-    let mut input = Vec::new();
-    for (block, &order) in outline.input.iter().enumerate() {
-        input.push(doubles(input_name(name, block), triangle(order)?)?);
-    }
-    let moment = |values: &[f64], group: usize, order: usize, count: f64| {
-        let size = packed(order);
-        Moment::from_parts(
+    let per_group = |numbers: usize| numbers.checked_mul(groups);
+    let blocks = outline.input.len();
+    let counted = counts(arrays, &format!("{name}/counts"), per_group(2))?;
+    let kinds = 2 * (blocks + 1);
+    let scatter = counts(arrays, &format!("{name}/scatter"), per_group(kinds))?;
+    let stored = |array: String, order: usize, which: usize| {
+        if !(1..=MOST_ORDER).contains(&order) {
+            return Err(unusable(format!("layer {name}: order {order}")));
+        }
+        let sums = doubles(arrays, &array, per_group(packed(order)))?;
+        let of_group = |g: usize| {
+            let at = g * kinds + 2 * which;
+            let (squares, parts) = (scatter[at], scatter[at + 1]);
+            let count = counted[2 * g + usize::from(which == blocks)];
+            (count, Scatter { squares, parts })
+        };
+        Ok(Stored {
             order,
-            values[group * size..(group + 1) * size].to_vec(),
-            count,
-        )
-        .ok_or_else(|| unusable(format!("layer {name}")))
-    };
-    let groups = (0..outline.groups).map(|g| {
-        let (patches, images) = (counts[2 * g], counts[2 * g + 1]);
-        let blocks = outline.input.iter().zip(&input);
-        Ok(GroupStatistics {
-            input: blocks
-                .map(|(&order, values)| moment(values, g, order, patches))
-                .collect::<Result<_, TqzError>>()?,
-            output: moment(&output, g, outline.output, images)?,
+            sums,
+            scatter: (0..groups).map(of_group).collect(),
         })
-    });
+    };
+    let input = outline.input.iter().enumerate();
+    let input: Vec<Stored> = input
+        .map(|(block, &order)| stored(input_name(name, block), order, block))
+        .collect::<Result<_, TqzError>>()?;
+    let output = stored(format!("{name}/G"), outline.output, blocks)?;
+    let group = |g: usize| {
+        Some(GroupStatistics {
+            input: input.iter().map(|s| s.moment(g)).collect::<Option<_>>()?,
+            output: output.moment(g)?,
+        })
+    };
+    let groups: Option<Vec<_>> = (0..groups).map(group).collect();
     Ok(LayerStatistics {
-        groups: groups.collect::<Result<_, TqzError>>()?,
+        groups: groups.ok_or_else(|| unusable(format!("layer {name}")))?,
     })
 }
 

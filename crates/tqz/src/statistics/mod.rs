@@ -73,6 +73,14 @@ impl GroupStatistics {
         self.output.mean()
     }
 
+    /// Damping of A and of G that their errors ask for.
+    pub(crate) fn shrinkage(&self) -> (f64, f64) {
+        (
+            shrinkage(&self.input),
+            shrinkage(std::slice::from_ref(&self.output)),
+        )
+    }
+
     /// Mean diagonal of A times mean diagonal of G.
     pub(crate) fn mean_sensitivity(&self) -> f64 {
         mean_diagonal(&self.input) * mean_diagonal(std::slice::from_ref(&self.output))

@@ -1,5 +1,6 @@
-//! A sum of outer products with its count. Summands are single precision, the sum is double: with 29 bits to spare the sum
-//! of up to half a billion like summands is exact, so that it does not depend on how the images were spread over shards.
+//! A sum of outer products with its count, and how much its parts differ. Summands are single precision, the sum is double: with 29
+//! bits to spare the sum of up to half a billion like summands is exact, so that it does not depend on how the images were
+//! spread over shards.
 
 use ndarray::Array2;
 
@@ -10,6 +11,17 @@ pub(crate) struct Moment {
     /// Row r holds elements (r, 0) to (r, r), at r·(r + 1)/2.
     sum: Vec<f64>,
     count: f64,
+    scatter: Scatter,
+}
+
+/// What tells how far the mean is to be trusted: its parts are sums over different images, while what one image adds to a part
+/// is alike.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Scatter {
+    /// Over the parts, Σ (squares of all elements of the part's sum) / (its count).
+    pub(crate) squares: f64,
+    /// Number of parts.
+    pub(crate) parts: f64,
 }
 
 impl Moment {
@@ -19,12 +31,22 @@ impl Moment {
             order,
             sum: vec![0.0; packed(order)],
             count: 0.0,
+            scatter: Scatter::default(),
         }
     }
 
     /// A sum read from a file; nothing if its length is not that of the order.
-    pub(crate) fn from_parts(order: usize, sum: Vec<f64>, count: f64) -> Option<Self> {
-        (sum.len() == packed(order)).then_some(Self { order, sum, count })
+    pub(crate) fn from_parts(
+        order: usize,
+        sum: Vec<f64>,
+        (count, scatter): (f64, Scatter),
+    ) -> Option<Self> {
+        (sum.len() == packed(order)).then_some(Self {
+            order,
+            sum,
+            count,
+            scatter,
+        })
     }
 
     /// Length of the vectors.
@@ -42,16 +64,31 @@ impl Moment {
         &self.sum
     }
 
-    /// Adds the lower triangle of a partial sum over `count` vectors.
+    /// How much the parts differ.
+    pub(crate) fn scatter(&self) -> Scatter {
+        self.scatter
+    }
+
+    /// Adds the lower triangle of a part: a partial sum over `count` vectors.
     pub(crate) fn add_lower(&mut self, partial: &Array2<f32>, count: f64) {
+        let mut squares = 0.0;
         for (r, row) in partial.rows().into_iter().enumerate() {
             let start = packed(r);
             let sums = &mut self.sum[start..=start + r];
-            sums.iter_mut()
-                .zip(row)
-                .for_each(|(sum, value)| *sum += f64::from(*value));
+            let mut of_row = 0.0;
+            for (sum, value) in sums.iter_mut().zip(row) {
+                let value = f64::from(*value);
+                *sum += value;
+                of_row += value * value;
+            }
+            let last = f64::from(partial[(r, r)]);
+            squares += 2.0 * of_row - last * last;
         }
         self.count += count;
+        if count > 0.0 {
+            self.scatter.squares += shortened(squares / count);
+            self.scatter.parts += 1.0;
+        }
     }
 
     /// Adds another sum of the same order.
@@ -61,6 +98,8 @@ impl Moment {
             .zip(&other.sum)
             .for_each(|(a, b)| *a += b);
         self.count += other.count;
+        self.scatter.squares += other.scatter.squares;
+        self.scatter.parts += other.scatter.parts;
     }
 
     /// The diagonal of the mean, without the rest of it.
@@ -99,6 +138,12 @@ impl Moment {
         }
         out
     }
+}
+
+/// A number of 16 significant bits, so that sums of it are exact where parts' sums are within a factor of some 10⁵ of each other.
+fn shortened(value: f64) -> f64 {
+    const SPARE: u64 = (1 << 37) - 1;
+    f64::from_bits(value.to_bits() & !SPARE)
 }
 
 /// Elements in the lower triangle of a matrix of this order.

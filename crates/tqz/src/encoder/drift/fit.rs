@@ -8,7 +8,8 @@ use crate::statistics::{Moment, shrinkage};
 
 /// Samples of a layer's inputs, in multiples of a patch's elements, below which its weights are not fitted: they would learn the few by heart.
 const LEAST_SAMPLES: f64 = 8.0;
-/// Damping of the inputs' moment, as a fraction of its mean diagonal, beside what its samples ask for.
+/// Damping of the inputs' moment, as a fraction of its mean diagonal, beside what its errors ask for: a plain ridge, whose trace is not
+/// kept, toward the weights as they are.
 const DAMPING: f64 = 0.01;
 
 /// What a few images' patches, original x and drifted x̂, say of weights W: Σ x̂·x̂ᵗ (its lower triangle) and Σ W·(x − x̂)·x̂ᵗ.
@@ -63,9 +64,9 @@ impl Sums {
         if count < LEAST_SAMPLES * weights.ncols() as f64 {
             return None;
         }
+        let damping = DAMPING + shrinkage(std::slice::from_ref(&self.seen));
         let seen = self.seen.mean();
         let pull = (self.pull.t().as_standard_layout()).mapv(|v| v / count);
-        let damping = DAMPING + shrinkage(std::slice::from_ref(&seen), count);
         let change = solve_positive(&damped(&seen, damping, 1.0), &pull).ok()?;
         Some(weights + &change.t().mapv(|v| v as f32))
     }
