@@ -8,6 +8,7 @@ use crate::encoder::guess::{Spread, spreads};
 use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
 use crate::encoder::prepared::PreparedLayer;
 use crate::encoder::speed::Limit;
+use crate::encoder::trust::LayerTrust;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::report::bits_per_weight;
@@ -74,7 +75,7 @@ impl Alternatives {
         layer: &WeightLayer,
         weights: Array2<f32>,
         statistics: &LayerStatistics,
-        (config, factor_of_damping): (&EncoderConfig, f64),
+        (config, trust): (&EncoderConfig, LayerTrust),
         (unmeasured, total_weights): (f64, u64),
     ) -> Result<Self, TqzError> {
         let narrowest = layer.rows.min(layer.cols);
@@ -94,7 +95,7 @@ impl Alternatives {
         let undecided =
             config.transform == TransformSpec::Auto && basis.is_some() && narrowest <= WIDE;
         let prepare = |basis: Option<Basis>| {
-            let how = (basis, config, factor_of_damping);
+            let how = (basis, config, trust);
             PreparedLayer::new(layer, weights.clone(), statistics, how, unmeasured)
         };
         Ok(Self {

@@ -9,6 +9,8 @@ use crate::source::Source;
 
 /// Multiply–accumulates of one measurement.
 const MEASURED: u64 = 100_000_000_000;
+/// Multiply–accumulates of measuring every layer alone.
+const ALONE: u64 = 500_000_000_000;
 /// Multiply–accumulates of one pass that matches moments.
 const MATCHED: u64 = 30_000_000_000;
 /// Multiply–accumulates of a second calibration's forward passes.
@@ -23,6 +25,8 @@ const SEEN_BEST: u64 = 24_576;
 /// Images that each stage may run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Budget {
+    /// In the measurement of each layer alone.
+    pub(crate) alone_images: usize,
     /// In one measurement.
     pub(crate) measured_images: usize,
     /// In a second calibration.
@@ -41,6 +45,7 @@ impl Budget {
     pub(crate) fn new(source: &Source, images: &Images, effort: Effort) -> Result<Self, TqzError> {
         let first = images.batch(&[0])?;
         let work = layer_work(source.network(), source.layers(), &first)?;
+        let layers = work.len().max(1) as u64;
         let macs = work.iter().map(|work| work.macs).sum::<u64>().max(1);
         let (work, seen) = match effort {
             Effort::Best => (TUNED_BEST, SEEN_BEST),
@@ -48,6 +53,7 @@ impl Budget {
         };
         let count = |work: u64| usize::try_from(work / macs).unwrap_or(usize::MAX);
         Ok(Self {
+            alone_images: count(ALONE / layers).max(8),
             measured_images: count(MEASURED).max(8),
             calibrated_images: count(CALIBRATED).max(32),
             matched_images: count(MATCHED).clamp(4, 512),

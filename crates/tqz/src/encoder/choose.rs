@@ -1,7 +1,6 @@
-//! Damping chosen by measured distortion: the closed form rewards too little damping (theory §9), so a few factors of the
-//! standard are tried at the size asked for, each file is decoded and run on images kept back, and the best one is taken. Then
-//! the precision of side values, the coarsest that does no harm. Before that the statistics are measured again with the layers
-//! quantized: what reaches a layer then is what its weights will really meet (theory §8.8).
+//! How far the closed form is trusted, chosen by measured distortion: layers whose errors do more than it predicts get more bits; it rewards too little damping (theory §9), so a few factors of the standard are tried at the size asked for. Each file is decoded and
+//! run on images kept back, and the best one is taken. Then the precision of side values, the coarsest that does no harm. Between the two
+//! statistics are measured again with the layers quantized: what reaches a layer then is what its weights will really meet (theory §8.8).
 
 use tqz_engine::Network;
 use tqz_format::Vector;
@@ -13,6 +12,7 @@ use crate::encoder::Job;
 use crate::encoder::budget::spread;
 use crate::encoder::finish::matched_sides;
 use crate::encoder::pass::{Pass, quantized_network};
+use crate::encoder::trust::{Trust, measured_ratios};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::Images;
@@ -24,7 +24,7 @@ use crate::statistics::{INPUT_BLOCK, Statistics};
 /// Factor between neighbouring candidates, and to those that best effort tries in the end.
 const STRIDE: f64 = 3.0;
 const FINE_STRIDE: f64 = 1.7;
-/// How often statistics are measured again at best effort, as long as that helps.
+/// How often layers are measured alone and statistics measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
 /// Candidates in one direction at most.
 const REACH: i32 = 5;
@@ -39,8 +39,8 @@ const HARMLESS: f64 = 1.01;
 
 /// What was found best.
 pub(crate) struct Choice {
-    /// Factor of all damping.
-    pub(crate) damping_factor: f64,
+    /// How far the statistics are trusted.
+    pub(crate) trust: Trust,
     /// Step constant at which the target was met with it.
     pub(crate) step: f64,
     /// Significant bits of side values.
@@ -53,14 +53,16 @@ pub(crate) struct Choice {
 
 /// One candidate, coded and run.
 struct Candidate {
-    factor: f64,
+    trust: Trust,
     step: f64,
+    /// Distortion predicted for each layer, so trusted.
+    predicted: Vec<f64>,
     network: Network,
     sides: SideValues,
     distance: f64,
 }
 
-/// Chooses the statistics, the damping, then the precision of side values. Statistics that hold the images kept back are
+/// Chooses the layers' weights, the statistics, the damping, then the precision of side values. Statistics that hold the images kept back are
 /// judged too kindly by these, more so the less damping there is: they stay unless new ones, which do not, are better even so, and
 /// damping is then not lowered. (To put new ones in their place untried is worse: AlexNet at .2 bits .035 → .13 nats, since layers
 /// of thousands of inputs learn too little from the few images that can be measured again.)
@@ -79,14 +81,15 @@ pub(crate) fn choose(
         ..job
     };
     let judged = (images, yardstick);
-    let standard = candidate(job, judged, (1.0, None))?;
+    let standard = candidate(job, judged, (&Trust::standard(), None))?;
     let sized = !matches!(job.config.target, RateTarget::Step(_));
     let rounds = match job.config.effort {
         Effort::Best if sized => ROUNDS_BEST,
         _ if sized => 1,
         _ => 0,
     };
-    let (mut best, statistics) = with_statistics_again(job, judged, standard, rounds)?;
+    let weighted = with_ratios(job, judged, standard, rounds)?;
+    let (mut best, statistics) = with_statistics_again(job, judged, weighted, rounds)?;
     let affordable = job.config.effort == Effort::Best || work(job) <= WALKED;
     if sized && affordable && job.config.damping.is_none() {
         let leaked = statistics.is_none() && !job.statistics.spare(images);
@@ -94,16 +97,40 @@ pub(crate) fn choose(
             statistics: statistics.as_ref().unwrap_or(job.statistics),
             ..job
         };
-        let least = if leaked { best.factor } else { 0.0 };
+        let least = if leaked {
+            best.trust.damping_factor
+        } else {
+            0.0
+        };
         best = best_damping(job, judged, (best, least))?;
     }
     Ok(Choice {
-        damping_factor: best.factor,
-        step: best.step,
         side_bits: harmless_bits(&best, yardstick)?,
+        trust: best.trust,
+        step: best.step,
         sides: best.sides,
         statistics,
     })
+}
+
+/// The candidate with layers weighted by what each alone does, up to so many times, as long as that helps.
+fn with_ratios(
+    job: Job<'_>,
+    judged: (&Images, &Yardstick<'_>),
+    start: Candidate,
+    rounds: usize,
+) -> Result<Candidate, TqzError> {
+    let mut best = start;
+    for _ in 0..rounds {
+        let ratios = measured_ratios(job, (&best.network, &best.predicted), judged.0)?;
+        let trust = best.trust.times(&ratios);
+        match candidate(job, judged, (&trust, Some(best.step))) {
+            Ok(next) if next.distance < best.distance => best = next,
+            Ok(_) | Err(TqzError::Unreachable { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(best)
 }
 
 /// The candidate with statistics measured again with it quantized, up to so many times, as long as that helps; and these statistics.
@@ -121,7 +148,7 @@ fn with_statistics_again(
             statistics: &again,
             ..job
         };
-        match candidate(with_them, judged, (best.factor, Some(best.step))) {
+        match candidate(with_them, judged, (&best.trust, Some(best.step))) {
             Ok(next) if next.distance < best.distance => {
                 (best, statistics) = (next, Some(again));
             }
@@ -198,13 +225,13 @@ pub(crate) fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzEr
     Ok(rounded)
 }
 
-/// Codes everything with the usual damping times a factor, and measures it with matched side values.
+/// Codes everything with the statistics trusted so far, and measures it with matched side values.
 fn candidate(
     job: Job<'_>,
     (images, yardstick): (&Images, &Yardstick<'_>),
-    (factor, step): (f64, Option<f64>),
+    (trust, step): (&Trust, Option<f64>),
 ) -> Result<Candidate, TqzError> {
-    let pass = Pass::new(job, factor)?;
+    let pass = Pass::new(job, trust)?;
     let hint = Hint {
         step,
         reserve_bytes: 0,
@@ -213,8 +240,9 @@ fn candidate(
     let network = quantized_network(job, &coded.layers)?;
     let (sides, distance) = matched_sides(job, &network, (images, yardstick))?;
     Ok(Candidate {
-        factor,
+        trust: trust.clone(),
         step: coded.step,
+        predicted: coded.layers.iter().map(|l| l.distortion).collect(),
         network,
         sides,
         distance,
@@ -241,7 +269,7 @@ fn walk(
     (start, least): (Candidate, f64),
     (stride, reach): (f64, i32),
 ) -> Result<Candidate, TqzError> {
-    let from = start.factor;
+    let (trust, from) = (start.trust.clone(), start.trust.damping_factor);
     let mut best = start;
     for direction in [-1, 1] {
         for exponent in 1..=reach {
@@ -249,14 +277,15 @@ fn walk(
             if factor < least {
                 break;
             }
-            match candidate(job, judged, (factor, Some(best.step))) {
+            let trust = trust.with_damping(factor);
+            match candidate(job, judged, (&trust, Some(best.step))) {
                 Ok(next) if next.distance < best.distance => best = next,
                 // Not every damping reaches the smallest sizes.
                 Ok(_) | Err(TqzError::Unreachable { .. }) => break,
                 Err(error) => return Err(error),
             }
         }
-        if best.factor != from {
+        if best.trust.damping_factor != from {
             break;
         }
     }

@@ -48,13 +48,15 @@ fn channel_floor(layer: &WeightLayer, statistics: &LayerStatistics) -> f64 {
     CHANNEL_FLOOR * sum / groups.len() as f64
 }
 
-/// How far a layer's A and G are damped.
+/// How far a layer's A and G are damped, and what its errors weigh.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Strength {
     /// Whatever the statistics.
     pub(crate) standard: Damping,
     /// Factor of what their errors ask for beside it.
     pub(crate) of_errors: f64,
+    /// What G is multiplied by: how much more than predicted the layer's errors do.
+    pub(crate) weight: f64,
 }
 
 impl Strength {
@@ -63,6 +65,7 @@ impl Strength {
         Self {
             standard,
             of_errors: 1.0,
+            weight: 1.0,
         }
     }
 
@@ -89,7 +92,7 @@ fn kept(damping: f64, mean: f64) -> f64 {
 }
 
 /// A (K × K, in blocks) and G (n × n) of every group of a layer, positive definite unless they are not finite, of the trace that they
-/// have undamped (save for depthwise channels' floor): layers that are damped more are not more sensitive. `unmeasured` is the sensitivity of weights whose statistics
+/// have undamped (save for depthwise channels' floor): layers that are damped more are not more sensitive. G is then weighted by what the layer's errors weigh. `unmeasured` is the sensitivity of weights whose statistics
 /// are zero.
 pub(crate) fn conditioned(
     layer: &WeightLayer,
@@ -119,7 +122,8 @@ pub(crate) fn conditioned(
         } else {
             damped_a
         };
-        let g = damped(&g, damping.output, empty_g) * kept(damping.output, mean_g);
+        let g =
+            damped(&g, damping.output, empty_g) * (strength.weight * kept(damping.output, mean_g));
         (a, g)
     };
     statistics.groups.iter().map(of_group).collect()
@@ -173,6 +177,7 @@ mod tests {
         let few = off(Strength {
             standard,
             of_errors: 0.0,
+            weight: 1.0,
         });
         assert!((few.0 * 1.01 / f64::from(plain.0[0][(0, 1)]) - 1.0).abs() < 1e-6);
         assert!((few.1 * 1.05 / f64::from(plain.1[(0, 1)]) - 1.0).abs() < 1e-6);

@@ -13,6 +13,7 @@ mod mixed;
 mod pass;
 mod prepared;
 mod speed;
+mod trust;
 mod within;
 
 use tqz_format::TqzFile;
@@ -36,6 +37,7 @@ use finish::{repair, side_vectors};
 pub(crate) use layer::CodedLayer;
 pub(crate) use pass::Coded;
 use pass::Pass;
+use trust::Trust;
 pub use within::compress_within;
 
 /// What every stage of a compression looks at.
@@ -82,7 +84,7 @@ pub fn compress(
     };
     let images = images.filter(|i| !i.is_empty() && config.effort != Effort::Fast);
     let Some(images) = images else {
-        let pass = Pass::new(job, 1.0)?;
+        let pass = Pass::new(job, &Trust::standard())?;
         let coded = pass.search(Hint::default())?;
         return report(job, &pass, coded);
     };
@@ -92,7 +94,7 @@ pub fn compress(
     let mut choice = choose(job, images, &yardstick)?;
     let again = choice.statistics.take();
     job.statistics = again.as_ref().unwrap_or(statistics);
-    let mut pass = Pass::new(job, choice.damping_factor)?;
+    let mut pass = Pass::new(job, &choice.trust)?;
     pass.set_vectors(side_vectors(job, &choice.sides, choice.side_bits));
     let coded = pass.search(Hint {
         step: Some(choice.step),
@@ -114,7 +116,7 @@ pub fn compress(
         })?;
     }
     let (bytes, mut report) = report(job, &pass, coded)?;
-    report.damping_factor = choice.damping_factor;
+    report.damping_factor = choice.trust.damping_factor;
     report.measured_distortion = Some(distance);
     Ok((bytes, report))
 }

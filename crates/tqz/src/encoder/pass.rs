@@ -15,6 +15,7 @@ use crate::encoder::conditioned::unmeasured_sensitivity;
 use crate::encoder::guess::step_for;
 use crate::encoder::layer::CodedLayer;
 use crate::encoder::speed::{Limit, Worth, limits as limits_of, part_of_dense};
+use crate::encoder::trust::{LayerTrust, Trust};
 use crate::error::TqzError;
 use crate::export::work_of_layers;
 use crate::layout::WeightLayer;
@@ -32,8 +33,8 @@ const ROUNDS: u32 = 3;
 pub(crate) struct Pass<'a> {
     job: Job<'a>,
     prepared: Vec<Alternatives>,
-    /// Factor of all damping; the sensitivity to assume where nothing was measured.
-    how: (f64, f64),
+    /// How far the statistics are trusted; the sensitivity to assume where nothing was measured.
+    how: (Trust, f64),
     /// What rows are worth and cost, where operations are limited to a part of the dense network's.
     limited: Option<(f64, Vec<Worth>)>,
     file: TqzFile,
@@ -56,18 +57,20 @@ pub(crate) struct Coded {
 }
 
 impl<'a> Pass<'a> {
-    /// Prepares all layers, damped by the standard times a factor.
+    /// Prepares all layers, their statistics trusted so far.
     ///
     /// # Errors
     /// Statistics of another network, numbers that cannot be factored.
-    pub(crate) fn new(job: Job<'a>, damping_factor: f64) -> Result<Self, TqzError> {
+    pub(crate) fn new(job: Job<'a>, trust: &Trust) -> Result<Self, TqzError> {
         let layers = job.source.layers();
         job.progress
             .begin("factoring statistics", layers.len() as u64);
-        let how = (damping_factor, unmeasured_sensitivity(job.statistics));
+        let unmeasured = unmeasured_sensitivity(job.statistics);
         let prepared = layers
             .par_iter()
-            .map(|layer| {
+            .enumerate()
+            .map(|(index, layer)| {
+                let how = (trust.of(index), unmeasured);
                 let prepared = prepare(job, layer, job.source.matrix(layer)?, how);
                 job.progress.advance(1);
                 prepared
@@ -84,7 +87,7 @@ impl<'a> Pass<'a> {
         Ok(Self {
             job,
             limited,
-            how,
+            how: (trust.clone(), unmeasured),
             prepared,
             file,
             shortened,
@@ -102,7 +105,8 @@ impl<'a> Pass<'a> {
         step: f64,
     ) -> Result<CodedLayer, TqzError> {
         let job = self.job;
-        let prepared = prepare(job, &job.source.layers()[index], weights, self.how)?;
+        let how = (self.how.0.of(index), self.how.1);
+        let prepared = prepare(job, &job.source.layers()[index], weights, how)?;
         prepared.code(&mut Way::Undecided, job.config.quantizer, (step, None))
     }
 
@@ -334,14 +338,14 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// A layer with these weights, ready to be coded: with the damping's factor and the sensitivity to assume where nothing was measured.
+/// A layer with these weights, ready to be coded: its statistics trusted so far, with the sensitivity to assume where nothing was measured.
 fn prepare(
     job: Job<'_>,
     layer: &WeightLayer,
     weights: Array2<f32>,
-    (damping_factor, unmeasured): (f64, f64),
+    (trust, unmeasured): (LayerTrust, f64),
 ) -> Result<Alternatives, TqzError> {
-    let asked = (job.config, damping_factor);
+    let asked = (job.config, trust);
     let of_network = (unmeasured, job.source.weight_count());
     Alternatives::new(layer, weights, job.statistics.of(layer)?, asked, of_network)
 }

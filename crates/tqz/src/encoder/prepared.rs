@@ -6,6 +6,7 @@ use crate::config::{Axis, Basis, Damping, EncoderConfig, TransformSpec};
 use crate::encoder::alternatives::WIDE;
 use crate::encoder::conditioned::{Strength, conditioned};
 use crate::encoder::mixed::Mixed;
+use crate::encoder::trust::LayerTrust;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, unit_upper};
@@ -62,7 +63,7 @@ pub(crate) struct Transformed {
 }
 
 impl PreparedLayer {
-    /// Factors the statistics of one layer for coding in a basis, with the usual damping times a factor, with more where that is needed and
+    /// Factors the statistics of one layer for coding in a basis, trusted so far, damped more where that is needed and
     /// without the basis where nothing helps; `unmeasured` is the sensitivity of weights whose statistics are zero.
     ///
     /// # Errors
@@ -71,10 +72,10 @@ impl PreparedLayer {
         layer: &WeightLayer,
         weights: Array2<f32>,
         statistics: &LayerStatistics,
-        (basis, config, factor_of_damping): (Option<Basis>, &EncoderConfig, f64),
+        (basis, config, trust): (Option<Basis>, &EncoderConfig, LayerTrust),
         unmeasured: f64,
     ) -> Result<Self, TqzError> {
-        let strength = strength(layer, (basis, config), factor_of_damping);
+        let strength = strength(layer, (basis, config), trust);
         let how = (basis, config, strength);
         if let Some(prepared) = factored(layer, &weights, statistics, how, unmeasured) {
             return Ok(prepared);
@@ -85,7 +86,7 @@ impl PreparedLayer {
                 axis: Axis::Column,
                 ..*config
             };
-            let how = (None, &plain, factor_of_damping);
+            let how = (None, &plain, trust);
             let mut prepared = Self::new(layer, weights, statistics, how, unmeasured)?;
             let damped = prepared.warning.map(|told| format!("; {told}"));
             prepared.warning = Some(format!(
@@ -105,8 +106,9 @@ impl PreparedLayer {
 fn strength(
     layer: &WeightLayer,
     (basis, config): (Option<Basis>, &EncoderConfig),
-    factor: f64,
+    trust: LayerTrust,
 ) -> Strength {
+    let factor = trust.damping_factor;
     let standard = standard_damping(layer, basis);
     let scaled = Damping {
         input: factor * standard.input,
@@ -115,6 +117,7 @@ fn strength(
     Strength {
         standard: config.damping.unwrap_or(scaled),
         of_errors: factor,
+        weight: trust.ratio,
     }
 }
 
@@ -202,6 +205,7 @@ fn factor(
 mod tests {
     use super::*;
     use crate::config::RateTarget;
+    use crate::encoder::trust::Trust;
     use tqz_format::Layout;
 
     /// Where the basis cannot be had and the layer's own factors can, it is coded without one and says so, whatever the axis.
@@ -231,7 +235,7 @@ mod tests {
                 ..EncoderConfig::new(RateTarget::BitsPerWeight(2.0))
             };
             let prepared = |weights: &Array2<f32>| {
-                let how = (basis, &config, 1.0);
+                let how = (basis, &config, Trust::standard().of(0));
                 PreparedLayer::new(&layer, weights.clone(), &statistics, how, 1.0)
                     .expect("its factors are there")
             };

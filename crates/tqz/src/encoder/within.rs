@@ -9,6 +9,7 @@ use crate::config::{Effort, EncoderConfig, RateTarget};
 use crate::encoder::choose::{Choice, choose, rounded};
 use crate::encoder::finish::{matched_sides, repair, side_vectors};
 use crate::encoder::pass::{Coded, Pass, quantized_network};
+use crate::encoder::trust::Trust;
 use crate::encoder::{Budget, Job, report, spread};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
@@ -157,7 +158,7 @@ fn standard<'a>(
     job: Job<'a>,
     (images, yardstick, judge): Judging<'_>,
 ) -> Result<Kept<(Pass<'a>, Coded)>, TqzError> {
-    let pass = Pass::new(job, 1.0)?;
+    let pass = Pass::new(job, &Trust::standard())?;
     let probe = pass.at(PROBE)?;
     let predicted = probe.layers.iter().map(|l| l.distortion).sum();
     let first = first_guess(yardstick, predicted);
@@ -187,7 +188,7 @@ fn refined(
         statistics: again.as_ref().unwrap_or(job.statistics),
         ..job
     };
-    let mut pass = Pass::new(job, choice.damping_factor)?;
+    let mut pass = Pass::new(job, &choice.trust)?;
     let first = choice.step.log2();
     let found = search(judge, (first, TRIES_REPAIRED), |step| {
         repaired(job, (&mut pass, &choice), step, (images, yardstick))
@@ -196,7 +197,7 @@ fn refined(
     // Those of the last file tried may be others.
     pass.set_vectors(kept.vectors);
     let (bytes, mut report) = report(job, &pass, kept.coded)?;
-    report.damping_factor = choice.damping_factor;
+    report.damping_factor = choice.trust.damping_factor;
     report.measured_distortion = Some(kept.distance);
     report.judged = Some(found.judged);
     Ok((bytes, report))
