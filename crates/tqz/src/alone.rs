@@ -42,17 +42,32 @@ pub fn layer_distances(
         ))
     });
     let weights: Vec<(String, ArrayD<f32>)> = weights.collect::<Result<_, TqzError>>()?;
-    progress.begin("measuring layers", weights.len() as u64);
-    let measure = |replaced: BTreeMap<String, ArrayD<f32>>| {
-        yardstick.measure(&source.network().with_weights(&replaced)?)
-    };
-    let all = measure(weights.iter().cloned().collect())?;
+    let together = source
+        .network()
+        .with_weights(&weights.iter().cloned().collect())?;
+    let all = yardstick.measure(&together)?;
+    let alone = distances_alone(source, weights, &yardstick, progress)?;
+    Ok(LayerDistances { all, alone })
+}
+
+/// Distance of the network from the original with each of these weights in place of its own, one at a time.
+///
+/// # Errors
+/// The network does not run, or weights are none of its.
+pub(crate) fn distances_alone(
+    source: &Source,
+    weights: Vec<(String, ArrayD<f32>)>,
+    yardstick: &Yardstick<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<f64>, TqzError> {
+    progress.begin("measuring layers alone", weights.len() as u64);
     let alone = weights.into_iter().map(|one| {
-        let distance = measure(BTreeMap::from([one]));
+        let network = source.network().with_weights(&BTreeMap::from([one]))?;
+        let distance = yardstick.measure(&network);
         progress.advance(1);
         distance
     });
     let alone = alone.collect::<Result<_, _>>()?;
     progress.finish();
-    Ok(LayerDistances { all, alone })
+    Ok(alone)
 }

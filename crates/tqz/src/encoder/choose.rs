@@ -1,18 +1,18 @@
-//! How far the closed form is trusted, chosen by measured distortion: layers whose errors do more than it predicts get more bits; it rewards too little damping (theory §9), so a few factors of the standard are tried at the size asked for. Each file is decoded and
-//! run on images kept back, and the best one is taken. Then the precision of side values, the coarsest that does no harm. Between the two
-//! statistics are measured again with the layers quantized: what reaches a layer then is what its weights will really meet (theory §8.8).
+//! What a file is made by, chosen at the size asked for by running candidates on images kept back: statistics measured again with the
+//! layers quantized (what reaches a layer then is what its weights will really meet, theory §8.8), how far the closed form is trusted,
+//! layer by layer and in all, and the precision of side values, the coarsest that does no harm.
 
 use tqz_engine::Network;
 use tqz_format::Vector;
 
-use crate::allocate::Hint;
 use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::config::{Effort, RateTarget};
 use crate::encoder::Job;
+use crate::encoder::alone::Alone;
 use crate::encoder::budget::spread;
-use crate::encoder::finish::matched_sides;
-use crate::encoder::pass::{Pass, quantized_network};
-use crate::encoder::trust::{Trust, measured_ratios};
+use crate::encoder::candidate::{Candidate, Judged, candidate};
+use crate::encoder::trust::Trust;
+use crate::encoder::walk::best_damping;
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::Images;
@@ -21,16 +21,13 @@ use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
 use crate::statistics::{INPUT_BLOCK, Statistics};
 
-/// Factor between neighbouring candidates, and to those that best effort tries in the end.
-const STRIDE: f64 = 3.0;
-const FINE_STRIDE: f64 = 1.7;
+/// Images kept back from which on layers are measured alone by them.
+const ENOUGH: usize = 8;
 /// How often layers are measured alone and statistics measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
-/// Candidates in one direction at most.
-const REACH: i32 = 5;
-/// Work of one coding, in multiply–accumulates, up to which damping is walked at balanced effort; larger networks take the
-/// standard one, which is right for their wide layers.
-const WALKED: f64 = 1e11;
+/// Work of one coding, in multiply–accumulates, up to which trust is looked for at balanced effort; larger networks take the
+/// standard damping, which is right for their wide layers.
+const AFFORDABLE: f64 = 1e11;
 
 /// Significant bits of side values tried, falling, until one costs more than [`HARMLESS`] of the distance.
 const SIDE_BITS: [i32; 6] = [16, 12, 10, 9, 8, 7];
@@ -51,18 +48,16 @@ pub(crate) struct Choice {
     pub(crate) statistics: Option<Statistics>,
 }
 
-/// One candidate, coded and run.
-struct Candidate {
-    trust: Trust,
-    step: f64,
-    /// Distortion predicted for each layer, so trusted.
-    predicted: Vec<f64>,
-    network: Network,
-    sides: SideValues,
-    distance: f64,
+/// Who decides how far layers are damped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damped {
+    /// One factor for all.
+    AsGiven,
+    /// What each alone costs.
+    LayerByLayer,
 }
 
-/// Chooses the layers' weights, the statistics, the damping, then the precision of side values. Statistics that hold the images kept back are
+/// Chooses the statistics, how far they are trusted, then the precision of side values. Statistics that hold the images kept back are
 /// judged too kindly by these, more so the less damping there is: they stay unless new ones, which do not, are better even so, and
 /// damping is then not lowered. (To put new ones in their place untried is worse: AlexNet at .2 bits .035 → .13 nats, since layers
 /// of thousands of inputs learn too little from the few images that can be measured again.)
@@ -81,29 +76,21 @@ pub(crate) fn choose(
         ..job
     };
     let judged = (images, yardstick);
-    let standard = candidate(job, judged, (&Trust::standard(), None))?;
     let sized = !matches!(job.config.target, RateTarget::Step(_));
     let rounds = match job.config.effort {
         Effort::Best if sized => ROUNDS_BEST,
         _ if sized => 1,
         _ => 0,
     };
-    let weighted = with_ratios(job, judged, standard, rounds)?;
-    let (mut best, statistics) = with_statistics_again(job, judged, weighted, rounds)?;
-    let affordable = job.config.effort == Effort::Best || work(job) <= WALKED;
-    if sized && affordable && job.config.damping.is_none() {
-        let leaked = statistics.is_none() && !job.statistics.spare(images);
-        let job = Job {
-            statistics: statistics.as_ref().unwrap_or(job.statistics),
-            ..job
-        };
-        let least = if leaked {
-            best.trust.damping_factor
-        } else {
-            0.0
-        };
-        best = best_damping(job, judged, (best, least))?;
-    }
+    let standard = candidate(job, judged, (&Trust::standard(), None))?;
+    let (best, statistics) = with_statistics_again(job, judged, standard, rounds)?;
+    // What was learnt from the images kept back seems to do no harm on these.
+    let leaked = statistics.is_none() && !job.statistics.spare(images);
+    let job = Job {
+        statistics: statistics.as_ref().unwrap_or(job.statistics),
+        ..job
+    };
+    let best = trusted(job, judged, best, (rounds, leaked))?;
     Ok(Choice {
         side_bits: harmless_bits(&best, yardstick)?,
         trust: best.trust,
@@ -113,17 +100,56 @@ pub(crate) fn choose(
     })
 }
 
-/// The candidate with layers weighted by what each alone does, up to so many times, as long as that helps.
-fn with_ratios(
+/// The candidate with its statistics trusted as far as they are to be, layer by layer, and all together where that does not help or at
+/// best effort; `leaked` if they know the
+/// images kept back.
+fn trusted(
     job: Job<'_>,
-    judged: (&Images, &Yardstick<'_>),
+    judged: Judged<'_>,
     start: Candidate,
-    rounds: usize,
+    (rounds, leaked): (usize, bool),
+) -> Result<Candidate, TqzError> {
+    let affordable = job.config.effort == Effort::Best || work(job) <= AFFORDABLE;
+    if rounds == 0 || !affordable {
+        return Ok(start);
+    }
+    let damped = match job.config.damping {
+        None => Damped::LayerByLayer,
+        Some(_) => Damped::AsGiven,
+    };
+    let untrusted = start.distance;
+    let mut best = start;
+    if !leaked && judged.0.held().len() >= ENOUGH {
+        best = with_layers_trusted(job, judged, best, (rounds, damped))?;
+    }
+    let settled = best.distance < untrusted && job.config.effort != Effort::Best;
+    if settled || damped == Damped::AsGiven {
+        return Ok(best);
+    }
+    let least = if leaked {
+        best.trust.damping_factor
+    } else {
+        0.0
+    };
+    best_damping(job, judged, (best, least))
+}
+
+/// The candidate with layers weighted by what each alone does and, if asked for, each damped as is cheapest for it: up to so many times,
+/// as long as that helps.
+fn with_layers_trusted(
+    job: Job<'_>,
+    judged: Judged<'_>,
+    start: Candidate,
+    (rounds, damped): (usize, Damped),
 ) -> Result<Candidate, TqzError> {
     let mut best = start;
     for _ in 0..rounds {
-        let ratios = measured_ratios(job, (&best.network, &best.predicted), judged.0)?;
-        let trust = best.trust.times(&ratios);
+        let alone = Alone::new(job, judged.0)?;
+        let factors = match damped {
+            Damped::AsGiven => alone.ratios(&best.layers)?,
+            Damped::LayerByLayer => alone.cheapest((&best.trust, &best.layers), best.step)?,
+        };
+        let trust = best.trust.times(&factors);
         match candidate(job, judged, (&trust, Some(best.step))) {
             Ok(next) if next.distance < best.distance => best = next,
             Ok(_) | Err(TqzError::Unreachable { .. }) => break,
@@ -136,7 +162,7 @@ fn with_ratios(
 /// The candidate with statistics measured again with it quantized, up to so many times, as long as that helps; and these statistics.
 fn with_statistics_again(
     job: Job<'_>,
-    judged: (&Images, &Yardstick<'_>),
+    judged: Judged<'_>,
     start: Candidate,
     rounds: usize,
 ) -> Result<(Candidate, Option<Statistics>), TqzError> {
@@ -223,71 +249,4 @@ pub(crate) fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzEr
         value.iter_mut().zip(decoded).for_each(|(to, v)| *to = v);
     }
     Ok(rounded)
-}
-
-/// Codes everything with the statistics trusted so far, and measures it with matched side values.
-fn candidate(
-    job: Job<'_>,
-    (images, yardstick): (&Images, &Yardstick<'_>),
-    (trust, step): (&Trust, Option<f64>),
-) -> Result<Candidate, TqzError> {
-    let pass = Pass::new(job, trust)?;
-    let hint = Hint {
-        step,
-        reserve_bytes: 0,
-    };
-    let coded = pass.search(hint)?;
-    let network = quantized_network(job, &coded.layers)?;
-    let (sides, distance) = matched_sides(job, &network, (images, yardstick))?;
-    Ok(Candidate {
-        trust: trust.clone(),
-        step: coded.step,
-        predicted: coded.layers.iter().map(|l| l.distortion).collect(),
-        network,
-        sides,
-        distance,
-    })
-}
-
-/// Walks from the usual damping in strides, at best effort then a finer one from where these led.
-fn best_damping(
-    job: Job<'_>,
-    judged: (&Images, &Yardstick<'_>),
-    (standard, least): (Candidate, f64),
-) -> Result<Candidate, TqzError> {
-    let found = walk(job, judged, (standard, least), (STRIDE, REACH))?;
-    match job.config.effort {
-        Effort::Best => walk(job, judged, (found, least), (FINE_STRIDE, 1)),
-        _ => Ok(found),
-    }
-}
-
-/// Walks in the direction in which measured distortion falls, until it rises; never below the factor `least`.
-fn walk(
-    job: Job<'_>,
-    judged: (&Images, &Yardstick<'_>),
-    (start, least): (Candidate, f64),
-    (stride, reach): (f64, i32),
-) -> Result<Candidate, TqzError> {
-    let (trust, from) = (start.trust.clone(), start.trust.damping_factor);
-    let mut best = start;
-    for direction in [-1, 1] {
-        for exponent in 1..=reach {
-            let factor = from * stride.powi(direction * exponent);
-            if factor < least {
-                break;
-            }
-            let trust = trust.with_damping(factor);
-            match candidate(job, judged, (&trust, Some(best.step))) {
-                Ok(next) if next.distance < best.distance => best = next,
-                // Not every damping reaches the smallest sizes.
-                Ok(_) | Err(TqzError::Unreachable { .. }) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        if best.trust.damping_factor != from {
-            break;
-        }
-    }
-    Ok(best)
 }

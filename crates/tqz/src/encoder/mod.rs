@@ -1,8 +1,10 @@
 //! The whole compression on one page: choose the damping, prepare layers, search the step constant, repair side values, write
 //! the file, report.
 
+mod alone;
 mod alternatives;
 mod budget;
+mod candidate;
 mod choose;
 mod conditioned;
 mod drift;
@@ -14,6 +16,7 @@ mod pass;
 mod prepared;
 mod speed;
 mod trust;
+mod walk;
 mod within;
 
 use tqz_format::TqzFile;
