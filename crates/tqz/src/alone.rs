@@ -42,27 +42,28 @@ pub fn layer_distances(
         ))
     });
     let weights: Vec<(String, ArrayD<f32>)> = weights.collect::<Result<_, TqzError>>()?;
-    let together = source
-        .network()
-        .with_weights(&weights.iter().cloned().collect())?;
-    let all = yardstick.measure(&together)?;
-    let alone = distances_alone(source, weights, &yardstick, progress)?;
+    let all = {
+        let together = weights.iter().cloned().collect();
+        yardstick.measure(&source.network().with_weights(&together)?)?
+    };
+    let alone = distances_alone(source, weights.into_iter().map(Ok), &yardstick, progress)?;
     Ok(LayerDistances { all, alone })
 }
 
-/// Distance of the network from the original with each of these weights in place of its own, one at a time.
+/// Distance of the network from the original with each of these weights in place of its own, one at a time; each is asked for when its
+/// turn comes.
 ///
 /// # Errors
 /// The network does not run, or weights are none of its.
 pub(crate) fn distances_alone(
     source: &Source,
-    weights: Vec<(String, ArrayD<f32>)>,
+    weights: impl ExactSizeIterator<Item = Result<(String, ArrayD<f32>), TqzError>>,
     yardstick: &Yardstick<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<f64>, TqzError> {
     progress.begin("measuring layers alone", weights.len() as u64);
-    let alone = weights.into_iter().map(|one| {
-        let network = source.network().with_weights(&BTreeMap::from([one]))?;
+    let alone = weights.map(|one| {
+        let network = source.network().with_weights(&BTreeMap::from([one?]))?;
         let distance = yardstick.measure(&network);
         progress.advance(1);
         distance

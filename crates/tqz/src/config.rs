@@ -159,7 +159,7 @@ pub struct Damping {
 pub enum Effort {
     /// One pass with standard damping; the network is run for the statistics alone.
     Fast,
-    /// Damping chosen by runs on images kept back, side values matched and tuned for a few dozen steps.
+    /// Weights of layers and damping chosen by runs on images kept back, side values matched and tuned for a few dozen steps.
     #[default]
     Balanced,
     /// As balanced, with finer choices and several hundred steps.

@@ -9,7 +9,7 @@ use crate::source::Source;
 
 /// Multiply–accumulates of one measurement.
 const MEASURED: u64 = 100_000_000_000;
-/// Multiply–accumulates of measuring every layer alone.
+/// Multiply–accumulates of measuring every layer alone once.
 const ALONE: u64 = 500_000_000_000;
 /// Multiply–accumulates of one pass that matches moments.
 const MATCHED: u64 = 30_000_000_000;

@@ -57,3 +57,21 @@ pub(crate) fn candidate(
         distance,
     })
 }
+
+/// The candidate with the statistics trusted so far, begun at the step of `best`, if it is better than that one; none if it is not, or
+/// where the size cannot be reached so: not every damping and quantizer reaches the smallest sizes.
+///
+/// # Errors
+/// As coding and running the network.
+pub(crate) fn better(
+    job: Job<'_>,
+    judged: Judged<'_>,
+    trust: &Trust,
+    best: &Candidate,
+) -> Result<Option<Candidate>, TqzError> {
+    match candidate(job, judged, (trust, Some(best.step))) {
+        Ok(next) if next.distance < best.distance => Ok(Some(next)),
+        Ok(_) | Err(TqzError::Unreachable { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -10,7 +10,7 @@ use crate::config::{Effort, RateTarget};
 use crate::encoder::Job;
 use crate::encoder::alone::Alone;
 use crate::encoder::budget::spread;
-use crate::encoder::candidate::{Candidate, Judged, candidate};
+use crate::encoder::candidate::{Candidate, Judged, better, candidate};
 use crate::encoder::trust::Trust;
 use crate::encoder::walk::best_damping;
 use crate::error::TqzError;
@@ -25,8 +25,8 @@ use crate::statistics::{INPUT_BLOCK, Statistics};
 const ENOUGH: usize = 8;
 /// How often layers are measured alone and statistics measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
-/// Work of one coding, in multiply–accumulates, up to which trust is looked for at balanced effort; larger networks take the
-/// standard damping, which is right for their wide layers.
+/// Work of one coding, in multiply–accumulates, up to which trust is looked for at balanced effort; larger networks are
+/// trusted as predicted, with the standard damping, which is right for their wide layers: their codings take too long.
 const AFFORDABLE: f64 = 1e11;
 
 /// Significant bits of side values tried, falling, until one costs more than [`HARMLESS`] of the distance.
@@ -101,8 +101,7 @@ pub(crate) fn choose(
 }
 
 /// The candidate with its statistics trusted as far as they are to be, layer by layer, and all together where that does not help or at
-/// best effort; `leaked` if they know the
-/// images kept back.
+/// best effort; `leaked` if they know the images kept back.
 fn trusted(
     job: Job<'_>,
     judged: Judged<'_>,
@@ -142,19 +141,18 @@ fn with_layers_trusted(
     start: Candidate,
     (rounds, damped): (usize, Damped),
 ) -> Result<Candidate, TqzError> {
+    let alone = Alone::new(job, judged.0)?;
     let mut best = start;
     for _ in 0..rounds {
-        let alone = Alone::new(job, judged.0)?;
         let factors = match damped {
             Damped::AsGiven => alone.ratios(&best.layers)?,
             Damped::LayerByLayer => alone.cheapest((&best.trust, &best.layers), best.step)?,
         };
         let trust = best.trust.times(&factors);
-        match candidate(job, judged, (&trust, Some(best.step))) {
-            Ok(next) if next.distance < best.distance => best = next,
-            Ok(_) | Err(TqzError::Unreachable { .. }) => break,
-            Err(error) => return Err(error),
-        }
+        let Some(next) = better(job, judged, &trust, &best)? else {
+            break;
+        };
+        best = next;
     }
     Ok(best)
 }
@@ -174,13 +172,10 @@ fn with_statistics_again(
             statistics: &again,
             ..job
         };
-        match candidate(with_them, judged, (&best.trust, Some(best.step))) {
-            Ok(next) if next.distance < best.distance => {
-                (best, statistics) = (next, Some(again));
-            }
-            Ok(_) | Err(TqzError::Unreachable { .. }) => break,
-            Err(error) => return Err(error),
-        }
+        let Some(next) = better(with_them, judged, &best.trust, &best)? else {
+            break;
+        };
+        (best, statistics) = (next, Some(again));
     }
     Ok((best, statistics))
 }

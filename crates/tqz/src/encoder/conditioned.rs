@@ -92,8 +92,8 @@ fn kept(damping: f64, mean: f64) -> f64 {
 }
 
 /// A (K × K, in blocks) and G (n × n) of every group of a layer, positive definite unless they are not finite, of the trace that they
-/// have undamped (save for depthwise channels' floor): layers that are damped more are not more sensitive. G is then weighted by what the layer's errors weigh. `unmeasured` is the sensitivity of weights whose statistics
-/// are zero.
+/// have undamped (save for depthwise channels' floor): layers that are damped more are not more sensitive. G is then multiplied by
+/// what the layer's errors weigh. `unmeasured` is the sensitivity of weights whose statistics are zero.
 pub(crate) fn conditioned(
     layer: &WeightLayer,
     statistics: &LayerStatistics,

@@ -1,5 +1,5 @@
-//! The whole compression on one page: choose the damping, prepare layers, search the step constant, repair side values, write
-//! the file, report.
+//! The whole compression on one page: choose statistics, how far they are trusted and the precision of side values, prepare layers,
+//! search the step constant, repair side values, write the file, report.
 
 mod alone;
 mod alternatives;

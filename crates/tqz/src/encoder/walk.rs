@@ -2,7 +2,7 @@
 
 use crate::config::Effort;
 use crate::encoder::Job;
-use crate::encoder::candidate::{Candidate, Judged, candidate};
+use crate::encoder::candidate::{Candidate, Judged, better};
 use crate::error::TqzError;
 
 /// Factor between neighbouring candidates, and to those that best effort tries in the end.
@@ -43,12 +43,10 @@ fn walk(
                 break;
             }
             let trust = trust.with_damping(factor);
-            match candidate(job, judged, (&trust, Some(best.step))) {
-                Ok(next) if next.distance < best.distance => best = next,
-                // Not every damping reaches the smallest sizes.
-                Ok(_) | Err(TqzError::Unreachable { .. }) => break,
-                Err(error) => return Err(error),
-            }
+            let Some(next) = better(job, judged, &trust, &best)? else {
+                break;
+            };
+            best = next;
         }
         if best.trust.damping_factor != from {
             break;

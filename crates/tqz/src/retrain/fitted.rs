@@ -9,6 +9,7 @@ const FACTOR: f32 = 4.0;
 const TRIALS: usize = 8;
 /// No more is tried once the file fills this part of its limit.
 const ENOUGH: f64 = 0.9985;
+
 /// A file and the λ by which its levels were chosen.
 pub(super) struct Fitted {
     pub(super) lambda: f32,
