@@ -114,19 +114,3 @@ fn measured_curves_are_kept_and_shown() {
     );
     assert!(!desk.path("x.tqz").exists() && !desk.path("d.html").exists());
 }
-
-/// Statistics that have seen the images kept back are not trusted to be damped less by these; those made without them may be.
-#[test]
-fn damping_is_not_lowered_by_images_that_the_statistics_have_seen() {
-    let desk = Desk::new();
-    desk.json("calibrate MODEL --calib CALIB --images 400 -o seen.stats");
-    let factor = |from: &str| {
-        let made = desk.json(&format!(
-            "compress MODEL {from} --calib CALIB --images 400 --bits 3 -o x.tqz --force"
-        ));
-        made["report"]["damping_factor"].as_f64().expect("a number")
-    };
-    assert!(factor("--stats seen.stats") >= 1.0);
-    assert!(factor("--preset best --stats seen.stats") >= 1.0);
-    assert!(factor("--preset best") < 1.0);
-}

@@ -8,7 +8,7 @@ use tqz_engine::Network;
 
 use crate::encoder::spread;
 use crate::error::TqzError;
-use crate::fidelity::Yardstick;
+use crate::fidelity::{Yardstick, mean};
 use crate::images::Images;
 use crate::progress::Progress;
 use crate::source::Source;
@@ -47,11 +47,14 @@ pub fn layer_distances(
         yardstick.measure(&source.network().with_weights(&together)?)?
     };
     let alone = distances_alone(source, weights.into_iter().map(Ok), &yardstick, progress)?;
-    Ok(LayerDistances { all, alone })
+    Ok(LayerDistances {
+        all,
+        alone: alone.iter().map(|each| mean(each)).collect(),
+    })
 }
 
-/// Distance of the network from the original with each of these weights in place of its own, one at a time; each is asked for when its
-/// turn comes.
+/// Distances of the network from the original, image by image, with each of these weights in place of its own, one at a time; each is
+/// asked for when its turn comes.
 ///
 /// # Errors
 /// The network does not run, or weights are none of its.
@@ -60,13 +63,13 @@ pub(crate) fn distances_alone(
     weights: impl ExactSizeIterator<Item = Result<(String, ArrayD<f32>), TqzError>>,
     yardstick: &Yardstick<'_>,
     progress: &dyn Progress,
-) -> Result<Vec<f64>, TqzError> {
+) -> Result<Vec<Vec<f64>>, TqzError> {
     progress.begin("measuring layers alone", weights.len() as u64);
     let alone = weights.map(|one| {
         let network = source.network().with_weights(&BTreeMap::from([one?]))?;
-        let distance = yardstick.measure(&network);
+        let distances = yardstick.measure_each(&network);
         progress.advance(1);
-        distance
+        distances
     });
     let alone = alone.collect::<Result<_, _>>()?;
     progress.finish();

@@ -134,6 +134,18 @@ pub struct QuantizerSpec {
     pub dependent: Option<bool>,
 }
 
+impl QuantizerSpec {
+    /// The slope of distortion over bits at which levels are chosen, in units of the step's square; where rounding is plain, that at which
+    /// a uniform quantizer works.
+    pub(crate) fn slope(self) -> f64 {
+        if self.lambda > 0.0 {
+            self.lambda
+        } else {
+            Self::default().lambda
+        }
+    }
+}
+
 impl Default for QuantizerSpec {
     fn default() -> Self {
         Self {

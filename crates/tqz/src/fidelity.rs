@@ -67,21 +67,36 @@ impl<'a> Yardstick<'a> {
     /// # Errors
     /// The network does not run on them.
     pub(crate) fn measure(&self, network: &Network) -> Result<f64, TqzError> {
-        let (mut distance, mut count) = (0.0, 0_u32);
+        Ok(mean(&self.measure_each(network)?))
+    }
+
+    /// The same, image by image.
+    ///
+    /// # Errors
+    /// The network does not run on them.
+    pub(crate) fn measure_each(&self, network: &Network) -> Result<Vec<f64>, TqzError> {
+        let mut distances = Vec::new();
         for (numbers, reference) in &self.batches {
             let output = first_output(network, &self.images.batch(numbers)?)?;
-            for (r, o) in rows(reference).zip(rows(&output)) {
-                let far = self.kind.distance(r, o);
-                distance += if far.is_finite() {
-                    far
-                } else {
-                    f64::MAX.sqrt()
-                };
-                count += 1;
-            }
+            let far = rows(reference).zip(rows(&output));
+            distances.extend(far.map(|(r, o)| finite(self.kind.distance(r, o))));
         }
-        Ok(distance / f64::from(count.max(1)))
+        Ok(distances)
     }
+}
+
+/// Outputs that are no numbers are as far off as can still be summed.
+fn finite(distance: f64) -> f64 {
+    if distance.is_finite() {
+        distance
+    } else {
+        f64::MAX.sqrt()
+    }
+}
+
+/// Mean of distances; 0 of none.
+pub(crate) fn mean(distances: &[f64]) -> f64 {
+    distances.iter().sum::<f64>() / distances.len().max(1) as f64
 }
 
 /// The network's first output on a batch.

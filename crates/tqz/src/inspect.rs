@@ -55,6 +55,8 @@ pub(crate) fn plain_report(layer: &WeightLayer) -> LayerReport {
         zeros_percent: None,
         rows_kept: None,
         predicted_distortion: None,
+        damping_factor: None,
+        distortion_factor: None,
     }
 }
 
@@ -72,6 +74,8 @@ fn nameless_report(record: &LayerRecord) -> LayerReport {
         zeros_percent: None,
         rows_kept: None,
         predicted_distortion: None,
+        damping_factor: None,
+        distortion_factor: None,
     }
 }
 

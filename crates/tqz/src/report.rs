@@ -17,9 +17,9 @@ pub struct Report {
     pub bits_per_weight: f64,
     /// The step constant used.
     pub step: f64,
-    /// Factor of the usual damping, standard and what errors ask for, that was chosen for all layers, beside that of each.
+    /// Factor of the usual damping, standard and what errors ask for, that was chosen for all layers; each may have one more.
     pub damping_factor: f64,
-    /// Closed-form distortion of all layers; with what each was measured to do alone beside that, where layers were measured.
+    /// Closed-form distortion of all layers.
     pub predicted_distortion: f64,
     /// Distance of the outputs from the original's on calibration images kept back (nats or squared error, mean over images);
     /// absent where the network was not run.
@@ -64,9 +64,16 @@ pub struct LayerReport {
     pub zeros_percent: Option<f64>,
     /// Rows of T that are kept, of all.
     pub rows_kept: Option<(usize, usize)>,
-    /// Closed-form distortion, weighted as in [`Report::predicted_distortion`]; only the encoder knows it.
+    /// Closed-form distortion; only the encoder knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted_distortion: Option<f64>,
+    /// Factor of the usual damping that the layer had, that of all included; only the encoder knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damping_factor: Option<f64>,
+    /// What its closed-form distortion was multiplied by in decisions, since it was measured to do so much more or less than the typical
+    /// layer; only the encoder knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distortion_factor: Option<f64>,
 }
 
 /// One part of the file.

@@ -27,6 +27,7 @@ pub(crate) struct Desk {
     folder: tempfile::TempDir,
 }
 
+#[allow(dead_code, reason = "each test program uses a part")]
 impl Desk {
     pub(crate) fn new() -> Self {
         Self {

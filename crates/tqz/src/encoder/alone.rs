@@ -3,16 +3,14 @@
 //! layers by a factor of ten and more: as much as two bits a weight.
 
 use crate::alone::distances_alone;
-use crate::config::QuantizerSpec;
 use crate::encoder::pass::{Pass, decoded};
+use crate::encoder::ratios::{Measured, Ratios};
 use crate::encoder::trust::{LayerTrust, Trust};
-use crate::encoder::{CodedLayer, Job, spread};
+use crate::encoder::{CodedLayer, Job};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::Images;
 
-/// A layer's ratio and its inverse at most: beyond, something else is measured than the layer's own errors.
-const MOST: f64 = 20.0;
 /// Factors of a layer's damping that are tried beside what it has: less is what all together may want, rarely one alone.
 const FACTORS: [f64; 2] = [4.0, 16.0];
 /// Part of all bits and of all distortion below which a layer's damping is not worth the trying.
@@ -24,45 +22,26 @@ pub(crate) struct Alone<'a> {
     yardstick: Yardstick<'a>,
 }
 
-/// A layer coded in some way, alone.
-#[derive(Clone, Copy)]
-struct Measured {
-    damping_factor: f64,
-    predicted: f64,
-    measured: f64,
-    size_bits: f64,
-}
-
-impl Measured {
-    /// Measured over predicted distortion; 1 where either is nothing.
-    fn ratio(self) -> f64 {
-        let ratio = self.measured / self.predicted;
-        if ratio.is_finite() && ratio > 0.0 {
-            ratio.clamp(1.0 / MOST, MOST)
-        } else {
-            1.0
-        }
-    }
-}
-
 impl<'a> Alone<'a> {
-    /// Runs the original on as many images kept back as the budget allows.
+    /// Runs the original on images of these numbers.
     ///
     /// # Errors
     /// The network does not run on them.
-    pub(crate) fn new(job: Job<'a>, images: &'a Images) -> Result<Self, TqzError> {
-        let numbers = spread(images.held(), job.budget.alone_images);
-        let yardstick = Yardstick::new(job.source.network(), images, &numbers)?;
+    pub(crate) fn new(
+        job: Job<'a>,
+        images: &'a Images,
+        numbers: &[usize],
+    ) -> Result<Self, TqzError> {
+        let yardstick = Yardstick::new(job.source.network(), images, numbers)?;
         Ok(Self { job, yardstick })
     }
 
-    /// What each of these layers does, and how it is to be trusted so that the closed form says the same.
+    /// What each of these layers does beside the typical one, and how it is to be trusted so that the closed form says the same.
     ///
     /// # Errors
     /// A network that does not run on the images.
     pub(crate) fn ratios(&self, coded: &[CodedLayer]) -> Result<Vec<LayerTrust>, TqzError> {
-        let measured = self.measure((coded, &self.every()), 1.0)?;
-        Ok(measured.into_iter().map(trusted).collect())
+        Ok(trusted(&self.measure((coded, &self.every()), 1.0)?))
     }
 
     /// The damping at which each layer is cheapest, among a few factors of what it has, and what it then does beside what is predicted:
@@ -75,22 +54,21 @@ impl<'a> Alone<'a> {
         (trust, coded): (&Trust, &[CodedLayer]),
         step: f64,
     ) -> Result<Vec<LayerTrust>, TqzError> {
-        let price = QuantizerSpec::default().lambda * step * step;
         let mut best = self.measure((coded, &self.every()), 1.0)?;
-        let prices: Vec<f64> = best.iter().map(|m| price * m.ratio()).collect();
+        let ratios = Ratios::of(&best);
+        let price = self.job.config.quantizer.slope() * step * step * ratios.common;
         let chosen = worth_trying(&best);
         for factor in FACTORS {
             let damped = trust.with_damping(factor * trust.damping_factor);
             let tried = Pass::new(self.job, &damped)?.layers_at(step)?;
             let tried = self.measure((&tried, &chosen), factor)?;
             for (&index, tried) in chosen.iter().zip(tried) {
-                let cost = |m: &Measured| m.measured + prices[index] * m.size_bits;
-                if cost(&tried) < cost(&best[index]) {
+                if tried.is_cheaper(&best[index], price * ratios.own[index]) {
                     best[index] = tried;
                 }
             }
         }
-        Ok(best.into_iter().map(trusted).collect())
+        Ok(trusted(&best))
     }
 
     /// Numbers of all layers.
@@ -111,11 +89,11 @@ impl<'a> Alone<'a> {
             Ok((layer.name.clone(), decoded(layer, &coded[index])?))
         });
         let distances = distances_alone(job.source, weights, &self.yardstick, job.progress)?;
-        let measured = |(&index, measured): (&usize, f64)| {
+        let measured = |(&index, each): (&usize, Vec<f64>)| {
             Ok(Measured {
                 damping_factor,
                 predicted: coded[index].distortion,
-                measured,
+                each,
                 size_bits: 8.0 * coded[index].record.encode()?.len() as f64,
             })
         };
@@ -123,12 +101,15 @@ impl<'a> Alone<'a> {
     }
 }
 
-/// Numbers of the layers that have a noticeable part of the bits or of the distortion.
+/// Numbers of the layers that do something and have a noticeable part of the bits or of the distortion.
 fn worth_trying(measured: &[Measured]) -> Vec<usize> {
     let sum = |of: &dyn Fn(&Measured) -> f64| measured.iter().map(of).sum::<f64>();
     let least_bits = WORTH_TRYING * sum(&|m| m.size_bits);
-    let least_distortion = WORTH_TRYING * sum(&|m| m.measured);
-    let is_worth = |m: &Measured| m.size_bits >= least_bits || m.measured >= least_distortion;
+    let least_distortion = WORTH_TRYING * sum(&Measured::distortion);
+    let is_worth = |m: &Measured| {
+        let noticeable = m.size_bits >= least_bits || m.distortion() >= least_distortion;
+        noticeable && m.log_ratio().is_some()
+    };
     let numbers = measured.iter().enumerate();
     numbers
         .filter(|(_, m)| is_worth(m))
@@ -136,11 +117,14 @@ fn worth_trying(measured: &[Measured]) -> Vec<usize> {
         .collect()
 }
 
-fn trusted(measured: Measured) -> LayerTrust {
-    LayerTrust {
+/// How layers are to be trusted that were coded so and did this.
+fn trusted(measured: &[Measured]) -> Vec<LayerTrust> {
+    let own = Ratios::of(measured).own;
+    let trust = |(measured, ratio): (&Measured, f64)| LayerTrust {
         damping_factor: measured.damping_factor,
-        ratio: measured.ratio(),
-    }
+        ratio,
+    };
+    measured.iter().zip(own).map(trust).collect()
 }
 
 #[cfg(test)]
@@ -194,7 +178,7 @@ mod tests {
         };
         let pass = Pass::new(job, trust).expect("factored");
         let coded = pass.search(Hint::default()).expect("reachable");
-        let alone = Alone::new(job, images).expect("runs");
+        let alone = Alone::new(job, images, &images.held()).expect("runs");
         then(&alone, &coded.layers, coded.step)
     }
 

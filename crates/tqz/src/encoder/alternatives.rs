@@ -156,11 +156,7 @@ impl Alternatives {
             return Ok(first);
         };
         let other = self.judged(code_layer(second, quantizer, (c, None))?)?;
-        // The slope of distortion over bits at which a uniform quantizer of step c works, if rounding was plain.
-        let lambda = match quantizer.lambda {
-            l if l > 0.0 => l,
-            _ => QuantizerSpec::default().lambda,
-        };
+        let lambda = quantizer.slope();
         let cost = |coded: &CodedLayer| -> Result<f64, TqzError> {
             let bits = 8.0 * coded.record.encode()?.len() as f64;
             Ok(coded.distortion / (c * c) + lambda * bits)

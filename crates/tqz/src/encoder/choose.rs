@@ -21,7 +21,7 @@ use crate::repair::SideValues;
 use crate::side::{PEAK_BITS, quantize_vector};
 use crate::statistics::{INPUT_BLOCK, Statistics};
 
-/// Images kept back from which on layers are measured alone by them.
+/// Images from which on layers are measured alone by them.
 const ENOUGH: usize = 8;
 /// How often layers are measured alone and statistics measured again at best effort, as long as that helps.
 const ROUNDS_BEST: usize = 3;
@@ -46,15 +46,6 @@ pub(crate) struct Choice {
     pub(crate) sides: SideValues,
     /// Statistics of the quantized network, where they serve better than those given.
     pub(crate) statistics: Option<Statistics>,
-}
-
-/// Who decides how far layers are damped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Damped {
-    /// One factor for all.
-    AsGiven,
-    /// What each alone costs.
-    LayerByLayer,
 }
 
 /// Chooses the statistics, how far they are trusted, then the precision of side values. Statistics that hold the images kept back are
@@ -101,7 +92,8 @@ pub(crate) fn choose(
 }
 
 /// The candidate with its statistics trusted as far as they are to be, layer by layer, and all together where that does not help or at
-/// best effort; `leaked` if they know the images kept back.
+/// best effort; `leaked` if they know the images kept back. Layers are not measured where the network has several outputs, of which
+/// only the first would see what they do.
 fn trusted(
     job: Job<'_>,
     judged: Judged<'_>,
@@ -112,17 +104,17 @@ fn trusted(
     if rounds == 0 || !affordable {
         return Ok(start);
     }
-    let damped = match job.config.damping {
-        None => Damped::LayerByLayer,
-        Some(_) => Damped::AsGiven,
-    };
     let untrusted = start.distance;
     let mut best = start;
-    if !leaked && judged.0.held().len() >= ENOUGH {
-        best = with_layers_trusted(job, judged, best, (rounds, damped))?;
+    let numbers = spread(judged.0.held(), job.budget.alone_images);
+    if !leaked && numbers.len() >= ENOUGH && job.source.network().outputs().len() == 1 {
+        let alone = Alone::new(job, judged.0, &numbers)?;
+        best = with_layers_trusted(job, judged, best, (&alone, rounds))?;
     }
+    // Read by nobody from here on.
+    best.layers = Vec::new();
     let settled = best.distance < untrusted && job.config.effort != Effort::Best;
-    if settled || damped == Damped::AsGiven {
+    if settled || job.config.damping.is_some() {
         return Ok(best);
     }
     let least = if leaked {
@@ -133,20 +125,21 @@ fn trusted(
     best_damping(job, judged, (best, least))
 }
 
-/// The candidate with layers weighted by what each alone does and, if asked for, each damped as is cheapest for it: up to so many times,
-/// as long as that helps.
+/// The candidate with layers weighted by what each alone does and each damped as is cheapest for it, where damping is not given and layers
+/// are limited by nothing but their bits: up to so many times, as long as that helps.
 fn with_layers_trusted(
     job: Job<'_>,
     judged: Judged<'_>,
     start: Candidate,
-    (rounds, damped): (usize, Damped),
+    (alone, rounds): (&Alone<'_>, usize),
 ) -> Result<Candidate, TqzError> {
-    let alone = Alone::new(job, judged.0)?;
+    let is_damped = job.config.damping.is_none() && job.config.macs.is_none();
     let mut best = start;
     for _ in 0..rounds {
-        let factors = match damped {
-            Damped::AsGiven => alone.ratios(&best.layers)?,
-            Damped::LayerByLayer => alone.cheapest((&best.trust, &best.layers), best.step)?,
+        let factors = if is_damped {
+            alone.cheapest((&best.trust, &best.layers), best.step)?
+        } else {
+            alone.ratios(&best.layers)?
         };
         let trust = best.trust.times(&factors);
         let Some(next) = better(job, judged, &trust, &best)? else {

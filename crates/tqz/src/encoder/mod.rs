@@ -14,6 +14,7 @@ mod layer;
 mod mixed;
 mod pass;
 mod prepared;
+mod ratios;
 mod speed;
 mod trust;
 mod walk;
@@ -119,15 +120,25 @@ pub fn compress(
         })?;
     }
     let (bytes, mut report) = report(job, &pass, coded)?;
-    report.damping_factor = choice.trust.damping_factor;
     report.measured_distortion = Some(distance);
     Ok((bytes, report))
 }
 
 /// What a pass over the layers did.
 fn report(job: Job<'_>, pass: &Pass<'_>, coded: Coded) -> Result<(Vec<u8>, Report), TqzError> {
-    let file = pass.file().clone();
-    report_of(job.source, file, coded, pass.warnings().collect())
+    let (file, trust) = (pass.file().clone(), pass.trust());
+    let warnings = pass.warnings().collect();
+    let (bytes, mut report) = report_of(job.source, file, coded, warnings)?;
+    report.damping_factor = trust.damping_factor;
+    for (index, layer) in report.layers.iter_mut().enumerate() {
+        let own = trust.of(index);
+        layer.damping_factor = Some(own.damping_factor);
+        layer.distortion_factor = Some(own.ratio);
+        layer.predicted_distortion = layer.predicted_distortion.map(|d| d / own.ratio);
+    }
+    let predicted = report.layers.iter().filter_map(|l| l.predicted_distortion);
+    report.predicted_distortion = predicted.sum();
+    Ok((bytes, report))
 }
 
 /// The file and what is to be said about it.

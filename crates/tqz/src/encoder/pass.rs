@@ -129,6 +129,11 @@ impl<'a> Pass<'a> {
         })
     }
 
+    /// How far the statistics are trusted.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.how.0
+    }
+
     /// The file without its layers.
     pub(crate) fn file(&self) -> &TqzFile {
         &self.file

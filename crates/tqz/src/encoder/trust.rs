@@ -1,5 +1,8 @@
 //! How far the closed form is trusted, network and layer: damping, and how much more or less than predicted a layer's errors do.
 
+/// A layer's ratio and its inverse at most: beyond, something else is measured than the layer's own errors.
+const MOST: f64 = 20.0;
+
 /// How far a network's statistics are trusted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Trust {
@@ -14,7 +17,7 @@ pub(crate) struct Trust {
 pub(crate) struct LayerTrust {
     /// Factor of its damping.
     pub(crate) damping_factor: f64,
-    /// Factor of what its errors do by the closed form.
+    /// Factor of what its errors do by the closed form, beside that of the typical layer.
     pub(crate) ratio: f64,
 }
 
@@ -53,13 +56,13 @@ impl Trust {
         }
     }
 
-    /// The same with each layer's factors multiplied by these.
+    /// The same with each layer's factors multiplied by these, ratios as far as they are believed.
     pub(crate) fn times(&self, factors: &[LayerTrust]) -> Self {
         let times = |(index, by): (usize, &LayerTrust)| {
             let own = self.own(index);
             LayerTrust {
                 damping_factor: by.damping_factor * own.damping_factor,
-                ratio: by.ratio * own.ratio,
+                ratio: (by.ratio * own.ratio).clamp(1.0 / MOST, MOST),
             }
         };
         Self {
@@ -84,5 +87,9 @@ mod tests {
         assert_eq!(trust.of(0), by(4.5, 4.0));
         assert_eq!(trust.of(1), by(0.5, 1.0));
         assert_eq!(trust.of(5), by(0.5, 1.0));
+        let extreme = Trust::standard().times(&[by(1.0, 1e3), by(1.0, 0.1)]);
+        let extreme = extreme.times(&[by(1.0, 1.0), by(1.0, 0.1)]);
+        assert_eq!(extreme.of(0), by(1.0, MOST));
+        assert_eq!(extreme.of(1), by(1.0, 1.0 / MOST));
     }
 }

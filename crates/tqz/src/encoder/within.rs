@@ -197,7 +197,6 @@ fn refined(
     // Those of the last file tried may be others.
     pass.set_vectors(kept.vectors);
     let (bytes, mut report) = report(job, &pass, kept.coded)?;
-    report.damping_factor = choice.trust.damping_factor;
     report.measured_distortion = Some(kept.distance);
     report.judged = Some(found.judged);
     Ok((bytes, report))

@@ -24,6 +24,8 @@ const DECAY: (f32, f32) = (0.9, 0.99);
 const CHECKS: usize = 8;
 /// What the rate is divided by where a judgement is no better than the best before.
 const BACK_OFF: f32 = 4.0;
+/// Judgements in a row that are no better, after which nothing more is to be hoped for at what is left of the rate.
+const IN_VAIN: i32 = 4;
 
 /// How long and how far to tune.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,7 +70,7 @@ pub(crate) fn tune(
     let mut best = values.clone();
     let mut least = distance;
     let mut memory = Memory::new(start);
-    let mut rate = spec.rate;
+    let (mut rate, mut in_vain) = (spec.rate, 0);
     let mut order = Order::new(images, spec);
     let wanted = Wanted::of(original, images)?;
     progress.begin("tuning", spec.steps as u64);
@@ -84,11 +86,15 @@ pub(crate) fn tune(
         if judged {
             let distance = yardstick.measure(&quantized.with_weights(&values)?)?;
             if distance < least {
-                (least, best) = (distance, values.clone());
+                (least, best, in_vain) = (distance, values.clone(), 0);
             } else {
+                in_vain += 1;
                 values = best.clone();
                 memory = Memory::new(start);
                 rate /= BACK_OFF;
+            }
+            if in_vain == IN_VAIN {
+                break;
             }
         }
     }
