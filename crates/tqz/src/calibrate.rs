@@ -68,6 +68,12 @@ impl<'a> Calibration<'a> {
         }
     }
 
+    /// The same for so many images in all.
+    pub(crate) fn expecting(mut self, images: usize) -> Self {
+        self.spec.images = images;
+        self
+    }
+
     /// Images that are summed up together: batches given to [`Self::add`] should hold a multiple of it, and shards of a set
     /// begin at one, so that the sums do not depend on how the set was cut.
     pub fn unit(&self) -> usize {

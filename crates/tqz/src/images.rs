@@ -4,6 +4,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis, stack};
 
 use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::config::Metric;
+use crate::encoder::spread;
 use crate::error::TqzError;
 use crate::progress::Progress;
 use crate::source::Source;
@@ -11,6 +12,10 @@ use crate::statistics::Statistics;
 
 /// One in this many images is kept back from learning and used to judge.
 const HELD_EVERY: usize = 5;
+
+/// Images kept back that say how far statistics of others are to be damped, at most and at least.
+const VALIDATING: usize = 64;
+const LEAST_VALIDATING: usize = 8;
 
 /// Preprocessed images, each C × H × W.
 #[derive(Debug, Clone, Default)]
@@ -107,14 +112,55 @@ impl Images {
             seed,
             images: self.len(),
         };
-        progress.begin("calibrating", self.learnt().len() as u64);
-        let statistics = self.sum_up(source.calibration(spec), &self.learnt(), progress)?;
+        let calibration = || source.calibration(spec);
+        self.measured(("calibrating", &calibration), &self.learnt(), progress)
+    }
+
+    /// Statistics on the images of these numbers, none of them kept back, damped as serves those best; `stage` is what the progress says.
+    ///
+    /// # Errors
+    /// As [`Calibration::add`].
+    pub(crate) fn measured<'a>(
+        &self,
+        (stage, calibration): (&str, &dyn Fn() -> Calibration<'a>),
+        numbers: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Statistics, TqzError> {
+        progress.begin(stage, numbers.len() as u64);
+        let mut statistics = self.sum_up(calibration(), numbers, progress)?;
         progress.finish();
+        self.validate(calibration(), &mut statistics, progress)?;
         Ok(statistics)
     }
 
+    /// Damps statistics as serves the images kept back best, measured with a calibration of the same network that has seen nothing yet:
+    /// a quarter as many as the statistics are of, at least 8 and at most 64. Leaves them as they are where fewer are kept back, or some
+    /// were seen.
+    ///
+    /// # Errors
+    /// As [`Calibration::add`]; statistics of another network.
+    pub fn validate(
+        &self,
+        calibration: Calibration<'_>,
+        statistics: &mut Statistics,
+        progress: &dyn Progress,
+    ) -> Result<(), TqzError> {
+        let quarter = usize::try_from(statistics.images() / 4).unwrap_or(usize::MAX);
+        let most = quarter.clamp(LEAST_VALIDATING, VALIDATING);
+        let numbers = spread(self.held(), most);
+        if numbers.len() < LEAST_VALIDATING || statistics.has_seen(&numbers) {
+            return Ok(());
+        }
+        progress.begin("validating damping", numbers.len() as u64);
+        let calibration = calibration.expecting(numbers.len());
+        let held = self.sum_up(calibration, &numbers, progress)?;
+        statistics.validate(&held)?;
+        progress.finish();
+        Ok(())
+    }
+
     /// Adds the images of these numbers to a calibration and ends it.
-    pub(crate) fn sum_up(
+    fn sum_up(
         &self,
         mut calibration: Calibration<'_>,
         numbers: &[usize],
@@ -139,5 +185,43 @@ impl Images {
             }
         }
         batches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use ndarray::IxDyn;
+    use rand::{RngExt, SeedableRng};
+    use tqz_engine::EngineDevice;
+
+    /// How many layers of the demo network are damped more, A or G, by so many images than without what those kept back say.
+    fn damped_more(count: usize) -> usize {
+        let model = tqz_onnx::decode_model(include_bytes!("../../../assets/demo.onnx"));
+        let source = Source::new(model.expect("valid"), &EngineDevice::cpu()).expect("supported");
+        let mut rng = rand_pcg::Pcg64::seed_from_u64(3);
+        let shape = IxDyn(&[count, 3, 32, 32]);
+        let mut images = Images::new();
+        images.add(&ArrayD::from_shape_fn(shape, |_| rng.random::<f32>() - 0.5));
+        let statistics = images.calibrate(&source, (Metric::Auto, 0), &Silent);
+        let statistics = statistics.expect("the demo network runs");
+        let read = Statistics::decode(&statistics.encode().expect("finite")).expect("its own");
+        let of = |statistics: &Statistics| -> Vec<(f64, f64)> {
+            let layers = statistics.layers.values();
+            layers.map(|l| l.groups[0].shrinkage()).collect()
+        };
+        let pairs: Vec<_> = of(&statistics).into_iter().zip(of(&read)).collect();
+        let is_no_less =
+            |(own, read): &((f64, f64), (f64, f64))| own.0 >= read.0 && own.1 >= read.1;
+        assert!(pairs.iter().all(is_no_less), "{pairs:?}");
+        pairs.iter().filter(|(own, read)| own != read).count()
+    }
+
+    /// Forty images keep eight back, which say how far layers are to be damped; of fewer none are asked. Files do not hold what they say.
+    #[test]
+    fn images_kept_back_say_how_far_layers_are_damped() {
+        assert!(damped_more(40) > 0);
+        assert_eq!(damped_more(35), 0);
     }
 }

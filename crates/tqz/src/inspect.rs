@@ -55,7 +55,6 @@ pub(crate) fn plain_report(layer: &WeightLayer) -> LayerReport {
         zeros_percent: None,
         rows_kept: None,
         predicted_distortion: None,
-        damping_factor: None,
         distortion_factor: None,
     }
 }
@@ -74,7 +73,6 @@ fn nameless_report(record: &LayerRecord) -> LayerReport {
         zeros_percent: None,
         rows_kept: None,
         predicted_distortion: None,
-        damping_factor: None,
         distortion_factor: None,
     }
 }

@@ -17,7 +17,7 @@ pub struct Report {
     pub bits_per_weight: f64,
     /// The step constant used.
     pub step: f64,
-    /// Factor of the usual damping, standard and what errors ask for, that was chosen for all layers; each may have one more.
+    /// Factor of the usual damping, standard and what errors ask for, that was chosen for all layers.
     pub damping_factor: f64,
     /// Closed-form distortion of all layers.
     pub predicted_distortion: f64,
@@ -67,9 +67,6 @@ pub struct LayerReport {
     /// Closed-form distortion; only the encoder knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted_distortion: Option<f64>,
-    /// Factor of the usual damping that the layer had, that of all included; only the encoder knows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub damping_factor: Option<f64>,
     /// What its closed-form distortion was multiplied by in decisions, since it was measured to do so much more or less than the typical
     /// layer; only the encoder knows it.
     #[serde(skip_serializing_if = "Option::is_none")]

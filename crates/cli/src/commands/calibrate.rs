@@ -117,11 +117,12 @@ pub(crate) fn calibrate_without(
     if images.len() == data.len() {
         return Ok(images.calibrate(source, (asked.metric, asked.seed), progress)?);
     }
-    let mut calibration = source.calibration(CalibrationSpec {
+    let spec = CalibrationSpec {
         metric: asked.metric,
         seed: asked.seed,
         images: data.len(),
-    });
+    };
+    let mut calibration = source.calibration(spec);
     let unit = calibration.unit();
     let range = match asked.shard {
         Some(shard) => shard.range(data.len(), unit),
@@ -138,7 +139,9 @@ pub(crate) fn calibrate_without(
         calibration.add(&batch.select(Axis(0), &rows), &numbers, progress)?;
     }
     progress.finish();
-    Ok(calibration.finish())
+    let mut statistics = calibration.finish();
+    images.validate(source.calibration(spec), &mut statistics, progress)?;
+    Ok(statistics)
 }
 
 /// Images of a data set in memory, as many as [`MEMORY_BYTES`] hold.

@@ -49,7 +49,7 @@ pub(crate) struct Choice {
 }
 
 /// Chooses the statistics, how far they are trusted, then the precision of side values. Statistics that hold the images kept back are
-/// judged too kindly by these, more so the less damping there is: they stay unless new ones, which do not, are better even so, and
+/// judged too kindly by these, more so the less damping there is: they stay unless new ones, which know no more of them than how far to damp, are better even so, and
 /// damping is then not lowered. (To put new ones in their place untried is worse: AlexNet at .2 bits .035 → .13 nats, since layers
 /// of thousands of inputs learn too little from the few images that can be measured again.)
 ///
@@ -109,10 +109,8 @@ fn trusted(
     let numbers = spread(judged.0.held(), job.budget.alone_images);
     if !leaked && numbers.len() >= ENOUGH && job.source.network().outputs().len() == 1 {
         let alone = Alone::new(job, judged.0, &numbers)?;
-        best = with_layers_trusted(job, judged, best, (&alone, rounds))?;
+        best = with_layers_weighted(job, judged, best, (&alone, rounds))?;
     }
-    // Read by nobody from here on.
-    best.layers = Vec::new();
     let settled = best.distance < untrusted && job.config.effort != Effort::Best;
     if settled || job.config.damping.is_some() {
         return Ok(best);
@@ -125,23 +123,16 @@ fn trusted(
     best_damping(job, judged, (best, least))
 }
 
-/// The candidate with layers weighted by what each alone does and each damped as is cheapest for it, where damping is not given and layers
-/// are limited by nothing but their bits: up to so many times, as long as that helps.
-fn with_layers_trusted(
+/// The candidate with layers weighted by what each alone does: up to so many times, as long as that helps.
+fn with_layers_weighted(
     job: Job<'_>,
     judged: Judged<'_>,
     start: Candidate,
     (alone, rounds): (&Alone<'_>, usize),
 ) -> Result<Candidate, TqzError> {
-    let is_damped = job.config.damping.is_none() && job.config.macs.is_none();
     let mut best = start;
     for _ in 0..rounds {
-        let factors = if is_damped {
-            alone.cheapest((&best.trust, &best.layers), best.step)?
-        } else {
-            alone.ratios(&best.layers)?
-        };
-        let trust = best.trust.times(&factors);
+        let trust = best.trust.times(&alone.ratios(&best.layers)?);
         let Some(next) = better(job, judged, &trust, &best)? else {
             break;
         };
@@ -209,12 +200,8 @@ fn measured_again(
         images: images.len(),
     };
     let layers = (quantized, job.source.layers());
-    let calibration = Calibration::new(layers, job.source.checksum(), spec);
-    job.progress
-        .begin("calibrating again", numbers.len() as u64);
-    let statistics = images.sum_up(calibration, &numbers, job.progress)?;
-    job.progress.finish();
-    Ok(statistics)
+    let calibration = || Calibration::new(layers, job.source.checksum(), spec);
+    images.measured(("calibrating again", &calibration), &numbers, job.progress)
 }
 
 /// Side values as a decoder gives them back after quantization with so many bits.

@@ -1,4 +1,4 @@
-//! A and G as they are worked with: damped, as far from the samples as their parts differ, of the trace they had, and never zero.
+//! A and G as they are worked with: damped, as far from the samples as parts of these differ or other images ask for, of the trace they had, and never zero.
 
 use ndarray::Array2;
 

@@ -131,10 +131,9 @@ fn report(job: Job<'_>, pass: &Pass<'_>, coded: Coded) -> Result<(Vec<u8>, Repor
     let (bytes, mut report) = report_of(job.source, file, coded, warnings)?;
     report.damping_factor = trust.damping_factor;
     for (index, layer) in report.layers.iter_mut().enumerate() {
-        let own = trust.of(index);
-        layer.damping_factor = Some(own.damping_factor);
-        layer.distortion_factor = Some(own.ratio);
-        layer.predicted_distortion = layer.predicted_distortion.map(|d| d / own.ratio);
+        let ratio = trust.of(index).ratio;
+        layer.distortion_factor = Some(ratio);
+        layer.predicted_distortion = layer.predicted_distortion.map(|d| d / ratio);
     }
     let predicted = report.layers.iter().filter_map(|l| l.predicted_distortion);
     report.predicted_distortion = predicted.sum();

@@ -248,9 +248,14 @@ impl<'a> Pass<'a> {
     /// Everything at one step constant.
     ///
     /// # Errors
-    /// As [`Self::layers_at`].
+    /// Values that the format cannot hold; a limit on operations that cannot be met.
     pub(crate) fn at(&self, step: f64) -> Result<Coded, TqzError> {
-        let layers = self.layers_at(step)?;
+        let mut ways = vec![Way::Undecided; self.prepared.len()];
+        let limits = match &self.limited {
+            Some((part, worths)) => limits_of(worths, *part)?,
+            None => vec![None; self.prepared.len()],
+        };
+        let layers = self.code_all((step, &limits), &mut ways)?;
         Ok(Coded {
             bytes: self.bytes(&layers)?,
             layers,
@@ -258,19 +263,6 @@ impl<'a> Pass<'a> {
             decided_at: step,
             trials: 1,
         })
-    }
-
-    /// All layers at one step constant, without a file of them.
-    ///
-    /// # Errors
-    /// Values that the format cannot hold; a limit on operations that cannot be met.
-    pub(crate) fn layers_at(&self, step: f64) -> Result<Vec<CodedLayer>, TqzError> {
-        let mut ways = vec![Way::Undecided; self.prepared.len()];
-        let limits = match &self.limited {
-            Some((part, worths)) => limits_of(worths, *part)?,
-            None => vec![None; self.prepared.len()],
-        };
-        self.code_all((step, &limits), &mut ways)
     }
 
     /// A search in which every layer's way is decided at the first step tried.

@@ -1,15 +1,15 @@
 //! How far the closed form is trusted, network and layer: damping, and how much more or less than predicted a layer's errors do.
 
 /// A layer's ratio and its inverse at most: beyond, something else is measured than the layer's own errors.
-const MOST: f64 = 20.0;
+pub(super) const MOST: f64 = 20.0;
 
 /// How far a network's statistics are trusted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Trust {
     /// Factor of all damping.
     pub(crate) damping_factor: f64,
-    /// Of each layer beside that; empty where nothing is known of them.
-    pub(crate) layers: Vec<LayerTrust>,
+    /// What each layer's errors do over what is predicted, beside those of the typical one; empty where that was not measured.
+    pub(crate) ratios: Vec<f64>,
 }
 
 /// How far one layer's statistics are trusted.
@@ -17,7 +17,7 @@ pub(crate) struct Trust {
 pub(crate) struct LayerTrust {
     /// Factor of its damping.
     pub(crate) damping_factor: f64,
-    /// Factor of what its errors do by the closed form, beside that of the typical layer.
+    /// Factor of what its errors do by the closed form.
     pub(crate) ratio: f64,
 }
 
@@ -26,48 +26,33 @@ impl Trust {
     pub(crate) fn standard() -> Self {
         Self {
             damping_factor: 1.0,
-            layers: Vec::new(),
+            ratios: Vec::new(),
         }
     }
 
-    /// Of the layer of this number, all together.
+    /// Of the layer of this number.
     pub(crate) fn of(&self, index: usize) -> LayerTrust {
-        let own = self.own(index);
         LayerTrust {
-            damping_factor: self.damping_factor * own.damping_factor,
-            ..own
+            damping_factor: self.damping_factor,
+            ratio: self.ratios.get(index).copied().unwrap_or(1.0),
         }
-    }
-
-    /// Of the layer of this number, beside the factor of all.
-    fn own(&self, index: usize) -> LayerTrust {
-        let layer = self.layers.get(index).copied();
-        layer.unwrap_or(LayerTrust {
-            damping_factor: 1.0,
-            ratio: 1.0,
-        })
     }
 
     /// The same with another factor of all damping.
     pub(crate) fn with_damping(&self, damping_factor: f64) -> Self {
         Self {
             damping_factor,
-            layers: self.layers.clone(),
+            ratios: self.ratios.clone(),
         }
     }
 
-    /// The same with each layer's factors multiplied by these, ratios as far as they are believed.
-    pub(crate) fn times(&self, factors: &[LayerTrust]) -> Self {
-        let times = |(index, by): (usize, &LayerTrust)| {
-            let own = self.own(index);
-            LayerTrust {
-                damping_factor: by.damping_factor * own.damping_factor,
-                ratio: (by.ratio * own.ratio).clamp(1.0 / MOST, MOST),
-            }
-        };
+    /// The same with each layer's ratio multiplied by one, as far as that is believed.
+    pub(crate) fn times(&self, ratios: &[f64]) -> Self {
+        let times =
+            |(index, by): (usize, &f64)| (by * self.of(index).ratio).clamp(1.0 / MOST, MOST);
         Self {
             damping_factor: self.damping_factor,
-            layers: factors.iter().enumerate().map(times).collect(),
+            ratios: ratios.iter().enumerate().map(times).collect(),
         }
     }
 }
@@ -77,19 +62,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn factors_multiply_and_layers_without_any_are_trusted() {
-        let by = |damping_factor: f64, ratio: f64| LayerTrust {
-            damping_factor,
-            ratio,
-        };
-        let trust = Trust::standard().times(&[by(3.0, 2.0), by(1.0, 0.5)]);
-        let trust = trust.times(&[by(3.0, 2.0), by(1.0, 2.0)]).with_damping(0.5);
-        assert_eq!(trust.of(0), by(4.5, 4.0));
-        assert_eq!(trust.of(1), by(0.5, 1.0));
-        assert_eq!(trust.of(5), by(0.5, 1.0));
-        let extreme = Trust::standard().times(&[by(1.0, 1e3), by(1.0, 0.1)]);
-        let extreme = extreme.times(&[by(1.0, 1.0), by(1.0, 0.1)]);
-        assert_eq!(extreme.of(0), by(1.0, MOST));
-        assert_eq!(extreme.of(1), by(1.0, 1.0 / MOST));
+    fn ratios_multiply_and_layers_without_any_are_trusted() {
+        let trust = Trust::standard().times(&[2.0, 0.5, 1e3]);
+        let trust = trust.times(&[2.0, 2.0, 1.0]).with_damping(0.5);
+        let ratios = [0, 1, 2, 5].map(|index| trust.of(index).ratio);
+        assert_eq!(ratios, [4.0, 1.0, MOST, 1.0]);
+        assert_eq!(trust.of(5).damping_factor, 0.5);
+        assert_eq!(trust.times(&[0.1, 0.1, 1e-9]).of(2).ratio, 1.0 / MOST);
     }
 }

@@ -55,7 +55,8 @@ struct Moments {
 
 /// Tunes the stored tensors `start` (by name, with their values and the distance they leave) of `quantized`; returns the best values seen by the yardstick,
 /// at worst those given, and their distance. Where a judgement is no better than an earlier one it goes on from the best, more slowly: what is
-/// a small step to one network ruins another (MobileNet at 3.5 bits: .025 → .28 nats in 13 steps at the rate that serves ResNet-20).
+/// a small step to one network ruins another (MobileNet at 3.5 bits: .025 → .28 nats in 13 steps at the rate that serves ResNet-20). After
+/// [`IN_VAIN`] such judgements in a row it ends.
 ///
 /// # Errors
 /// A network that does not run or has no gradient.

@@ -252,10 +252,10 @@ fn read_layer(arrays: &SafeTensors<'_>, outline: &Outline) -> Result<LayerStatis
         .collect::<Result<_, TqzError>>()?;
     let output = stored(format!("{name}/G"), outline.output, blocks)?;
     let group = |g: usize| {
-        Some(GroupStatistics {
-            input: input.iter().map(|s| s.moment(g)).collect::<Option<_>>()?,
-            output: output.moment(g)?,
-        })
+        Some(GroupStatistics::new(
+            input.iter().map(|s| s.moment(g)).collect::<Option<_>>()?,
+            output.moment(g)?,
+        ))
     };
     let groups: Option<Vec<_>> = (0..groups).map(group).collect();
     Ok(LayerStatistics {
@@ -270,10 +270,8 @@ mod tests {
 
     fn statistics() -> Statistics {
         let group = |k: usize| {
-            let mut group = GroupStatistics {
-                input: vec![Moment::new(3), Moment::new(2)],
-                output: Moment::new(2),
-            };
+            let mut group =
+                GroupStatistics::new(vec![Moment::new(3), Moment::new(2)], Moment::new(2));
             let square = |n: usize| Array2::from_shape_fn((n, n), |(r, c)| (r + c + k) as f32);
             group.input[0].add_lower(&square(3), 4.0);
             group.input[1].add_lower(&square(2), 4.0);

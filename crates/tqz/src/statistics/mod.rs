@@ -6,6 +6,7 @@ mod moment;
 mod partial;
 mod shrinkage;
 mod summary;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -41,6 +42,15 @@ pub struct GroupStatistics {
     pub(crate) input: Vec<Moment>,
     /// Gradients g at the layer's output, summed over positions; counted per image.
     pub(crate) output: Moment,
+    /// What serves images kept back best, where these were asked; files do not hold it.
+    validated: Option<Dampings>,
+}
+
+/// Dampings of A and of G beside the standard ones, as fractions of their mean diagonals; none where they are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Dampings {
+    input: Option<f64>,
+    output: Option<f64>,
 }
 
 impl LayerStatistics {
@@ -48,9 +58,9 @@ impl LayerStatistics {
     pub(crate) fn empty(layer: &WeightLayer) -> Self {
         let rows = layer.rows / layer.groups.max(1);
         let blocks = input_blocks(layer.cols, layer.period);
-        let group = || GroupStatistics {
-            input: blocks.iter().map(|b| Moment::new(b.len())).collect(),
-            output: Moment::new(rows),
+        let group = || {
+            let input = blocks.iter().map(|b| Moment::new(b.len())).collect();
+            GroupStatistics::new(input, Moment::new(rows))
         };
         Self {
             groups: (0..layer.groups).map(|_| group()).collect(),
@@ -73,11 +83,23 @@ impl GroupStatistics {
         self.output.mean()
     }
 
-    /// Damping of A and of G that their errors ask for.
+    /// Of these moments, validated by nothing.
+    fn new(input: Vec<Moment>, output: Moment) -> Self {
+        Self {
+            input,
+            output,
+            validated: None,
+        }
+    }
+
+    /// Damping of A and of G that their errors ask for: by how much parts differ, or what serves images kept back best where that is more,
+    /// since the closed form rewards too little damping (theory §9).
     pub(crate) fn shrinkage(&self) -> (f64, f64) {
+        let found = self.validated.unwrap_or_default();
+        let (input, output) = (&self.input, std::slice::from_ref(&self.output));
         (
-            shrinkage(&self.input),
-            shrinkage(std::slice::from_ref(&self.output)),
+            shrinkage(input).max(found.input.unwrap_or(0.0)),
+            shrinkage(output).max(found.output.unwrap_or(0.0)),
         )
     }
 
@@ -136,9 +158,13 @@ impl Statistics {
 
     /// Whether none of the images kept back to judge by was seen; where the set was another one, that cannot be known.
     pub(crate) fn spare(&self, images: &Images) -> bool {
+        self.total == images.of_set() as u64 && !self.has_seen(&images.held())
+    }
+
+    /// Whether any image of these numbers was seen.
+    pub(crate) fn has_seen(&self, numbers: &[usize]) -> bool {
         let seen = |number: u64| self.seen.iter().any(|range| range.contains(&number));
-        let held = images.held();
-        self.total == images.of_set() as u64 && !held.into_iter().any(|i| seen(i as u64))
+        numbers.iter().any(|&number| seen(number as u64))
     }
 
     /// Adds up the statistics of shards of one set, in the order of their images whatever the order given: the same shards
@@ -190,6 +216,7 @@ impl Statistics {
         for (mine, theirs) in self.layers.values_mut().zip(other.layers.values()) {
             let groups = mine.groups.iter_mut().zip(&theirs.groups);
             for (mine, theirs) in groups {
+                mine.validated = None;
                 mine.output.add(&theirs.output);
                 let blocks = mine.input.iter_mut().zip(&theirs.input);
                 blocks.for_each(|(mine, theirs)| mine.add(theirs));

@@ -99,10 +99,10 @@ mod tests {
         };
         let one = arr2(&[[1.0, 2.0], [2.0, 4.0]]);
         let layer = LayerStatistics {
-            groups: vec![GroupStatistics {
-                input: vec![moment(&Array2::eye(3)), moment(&Array2::eye(2))],
-                output: moment(&one),
-            }],
+            groups: vec![GroupStatistics::new(
+                vec![moment(&Array2::eye(3)), moment(&Array2::eye(2))],
+                moment(&one),
+            )],
         };
         let summary = layer.summary("w");
         assert_eq!((summary.patch, summary.blocks, summary.rows), (5, 2, 2));
