@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 use tqz_engine::Network;
 
-use crate::encoder::spread;
 use crate::error::TqzError;
 use crate::fidelity::{Yardstick, mean};
-use crate::images::Images;
+use crate::images::{Images, spread};
 use crate::progress::Progress;
 use crate::source::Source;
 

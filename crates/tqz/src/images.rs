@@ -4,7 +4,6 @@ use ndarray::{ArrayD, ArrayViewD, Axis, stack};
 
 use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::config::Metric;
-use crate::encoder::spread;
 use crate::error::TqzError;
 use crate::progress::Progress;
 use crate::source::Source;
@@ -188,6 +187,15 @@ impl Images {
     }
 }
 
+/// At most so many of these numbers, evenly spread: sets are often sorted by class.
+pub(crate) fn spread(numbers: Vec<usize>, most: usize) -> Vec<usize> {
+    let (count, most) = (numbers.len(), most.max(1));
+    if count <= most {
+        return numbers;
+    }
+    (0..most).map(|i| numbers[i * count / most]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,5 +231,17 @@ mod tests {
     fn images_kept_back_say_how_far_layers_are_damped() {
         assert!(damped_more(40) > 0);
         assert_eq!(damped_more(35), 0);
+    }
+
+    #[test]
+    fn spread_gives_as_many_as_wanted_in_order() {
+        assert_eq!(spread(vec![3, 5, 8], 8), [3, 5, 8]);
+        let some = spread((0..9).collect(), 8);
+        assert!(
+            some.len() == 8 && some.is_sorted() && some[7] == 7,
+            "{some:?}"
+        );
+        assert_eq!(spread((0..100).collect(), 4), [0, 25, 50, 75]);
+        assert_eq!(spread((0..3).collect(), 0), [0]);
     }
 }

@@ -61,29 +61,3 @@ impl Budget {
         })
     }
 }
-
-/// At most so many of these numbers, evenly spread: sets are often sorted by class.
-pub(crate) fn spread(numbers: Vec<usize>, most: usize) -> Vec<usize> {
-    let (count, most) = (numbers.len(), most.max(1));
-    if count <= most {
-        return numbers;
-    }
-    (0..most).map(|i| numbers[i * count / most]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spread;
-
-    #[test]
-    fn spread_gives_as_many_as_wanted_in_order() {
-        assert_eq!(spread(vec![3, 5, 8], 8), [3, 5, 8]);
-        let some = spread((0..9).collect(), 8);
-        assert!(
-            some.len() == 8 && some.is_sorted() && some[7] == 7,
-            "{some:?}"
-        );
-        assert_eq!(spread((0..100).collect(), 4), [0, 25, 50, 75]);
-        assert_eq!(spread((0..3).collect(), 0), [0]);
-    }
-}

@@ -12,14 +12,13 @@ use rayon::prelude::*;
 use tqz_engine::{Network, Rewriter};
 
 use crate::config::Effort;
-use crate::encoder::budget::spread;
 use crate::encoder::choose::work;
 use crate::encoder::finish::matched_sides;
 use crate::encoder::pass::{Coded, Pass, decoded, quantized_network};
 use crate::encoder::{CodedLayer, Job};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
-use crate::images::Images;
+use crate::images::{Images, spread};
 use crate::layout::WeightLayer;
 use crate::repair::{Moments, SideValues};
 use crate::taps::patches_of;

@@ -5,11 +5,10 @@ use tqz_engine::Network;
 use tqz_format::Vector;
 
 use crate::encoder::Job;
-use crate::encoder::budget::spread;
 use crate::encoder::pass::{Coded, quantized_network};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
-use crate::images::Images;
+use crate::images::{Images, spread};
 use crate::repair::{SideValues, TuneSpec, match_moments, side_values, tune};
 use crate::side::quantize_vector;
 

@@ -26,7 +26,7 @@ use crate::allocate::Hint;
 use crate::config::{Effort, EncoderConfig};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
-use crate::images::Images;
+use crate::images::{Images, spread};
 use crate::inspect::{layer_reports, shares};
 use crate::paper::PaperCurves;
 use crate::progress::Progress;
@@ -34,7 +34,7 @@ use crate::report::{Report, bits_per_weight};
 use crate::source::Source;
 use crate::statistics::Statistics;
 
-pub(crate) use budget::{Budget, spread};
+pub(crate) use budget::Budget;
 use choose::choose;
 pub(crate) use conditioned::{Strength, conditioned, unmeasured_sensitivity};
 use finish::{repair, side_vectors};

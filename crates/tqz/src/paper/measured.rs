@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::config::StepBy;
-use crate::encoder::spread;
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
-use crate::images::Images;
+use crate::images::{Images, spread};
 use crate::layout::WeightLayer;
 use crate::paper::PaperCurves;
 use crate::paper::curve::{MOST_BITS, Point};
