@@ -17,7 +17,8 @@ fn factors(desk: &Desk, options: &str) -> (f64, Vec<f64>) {
     (number(report, "damping_factor"), factors.collect())
 }
 
-/// Layers are measured only by images that nothing was learnt from, and enough of them; not at all in one pass.
+/// Layers are measured only by images that nothing was learnt from, and enough of them; not at all in one pass. Statistics that
+/// have seen the images kept back are not damped less by these either.
 #[test]
 fn layers_are_trusted_as_predicted_where_nothing_can_judge() {
     let desk = Desk::new();
@@ -29,6 +30,11 @@ fn layers_are_trusted_as_predicted_where_nothing_can_judge() {
     ] {
         let (_, layers) = factors(&desk, options);
         assert!(layers.iter().all(|f| *f == 1.0), "{options}: {layers:?}");
+    }
+    for preset in ["balanced", "best"] {
+        let options = format!("--images 400 --bits 3 --stats seen.stats --preset {preset}");
+        let (damping, _) = factors(&desk, &options);
+        assert!(damping >= 1.0, "{preset}: {damping}");
     }
 }
 

@@ -42,15 +42,15 @@ pub struct GroupStatistics {
     pub(crate) input: Vec<Moment>,
     /// Gradients g at the layer's output, summed over positions; counted per image.
     pub(crate) output: Moment,
-    /// What serves images kept back best, where these were asked; files do not hold it.
-    validated: Option<Dampings>,
+    /// What serves images kept back best; files do not hold it.
+    validated: Dampings,
 }
 
-/// Dampings of A and of G beside the standard ones, as fractions of their mean diagonals; none where they are not known.
+/// Dampings of A and of G beside the standard ones, as fractions of their mean diagonals; 0 where they are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Dampings {
-    input: Option<f64>,
-    output: Option<f64>,
+    input: f64,
+    output: f64,
 }
 
 impl LayerStatistics {
@@ -88,18 +88,17 @@ impl GroupStatistics {
         Self {
             input,
             output,
-            validated: None,
+            validated: Dampings::default(),
         }
     }
 
     /// Damping of A and of G that their errors ask for: by how much parts differ, or what serves images kept back best where that is more,
     /// since the closed form rewards too little damping (theory §9).
     pub(crate) fn shrinkage(&self) -> (f64, f64) {
-        let found = self.validated.unwrap_or_default();
         let (input, output) = (&self.input, std::slice::from_ref(&self.output));
         (
-            shrinkage(input).max(found.input.unwrap_or(0.0)),
-            shrinkage(output).max(found.output.unwrap_or(0.0)),
+            shrinkage(input).max(self.validated.input),
+            shrinkage(output).max(self.validated.output),
         )
     }
 
@@ -208,15 +207,11 @@ impl Statistics {
                 range.end.min(last)
             )));
         }
-        if !same_shape(self, &other) {
-            return Err(TqzError::Request(
-                "statistics of another network: their layers differ".to_owned(),
-            ));
-        }
+        self.check_layers(&other)?;
         for (mine, theirs) in self.layers.values_mut().zip(other.layers.values()) {
             let groups = mine.groups.iter_mut().zip(&theirs.groups);
             for (mine, theirs) in groups {
-                mine.validated = None;
+                mine.validated = Dampings::default();
                 mine.output.add(&theirs.output);
                 let blocks = mine.input.iter_mut().zip(&theirs.input);
                 blocks.for_each(|(mine, theirs)| mine.add(theirs));
@@ -229,6 +224,19 @@ impl Statistics {
             }
         }
         Ok(())
+    }
+
+    /// Checks that these and others are of layers of the same names and sizes.
+    ///
+    /// # Errors
+    /// They are not.
+    fn check_layers(&self, other: &Self) -> Result<(), TqzError> {
+        if same_shape(self, other) {
+            return Ok(());
+        }
+        Err(TqzError::Request(
+            "statistics of another network: their layers differ".to_owned(),
+        ))
     }
 
     /// The statistics of one weight tensor.

@@ -1,11 +1,13 @@
 //! Damping by validation: how much of the identity a second moment needs to serve best for images that it does not know. Ledoit and
 //! Wolf's share is about the whole matrix, whose energy is mostly that of the mean; quantizers work with its inverse.
 
+use std::slice::from_ref;
+
 use rayon::prelude::*;
 
 use crate::error::TqzError;
 use crate::linalg::symmetric_eigen;
-use crate::statistics::{Dampings, LayerStatistics, Moment, Statistics, same_shape};
+use crate::statistics::{Dampings, LayerStatistics, Moment, Statistics};
 
 /// Longest block whose damping is validated, for time; longer ones are damped by how much their parts differ.
 const LONGEST: usize = 1536;
@@ -15,8 +17,9 @@ const STRIDE: f64 = 1.333_521_432_163_324;
 const TRIED: i32 = 45;
 
 /// Damping of a mean of outer products, in blocks, with which it serves best for others of the same kind, `held`: a fraction of its mean
-/// diagonal, that is added to the standard one. Quantization noise shaped by a matrix H has the covariance H⁻¹, at a given rate times |H|^(1/K); under the true second
-/// moment, for which that of `held` stands without bias, its power is tr(held · H⁻¹)·|H|^(1/K)/K. Of H = Σ + d·1 the least over d.
+/// diagonal, that is added to the standard one. Quantization noise shaped by a matrix H has the covariance H⁻¹, at a given rate times
+/// |H|^(1/K); under the true second moment, for which that of `held` stands without bias, its power is tr(held · H⁻¹)·|H|^(1/K)/K. Of
+/// H = Σ + d·1 the least over d.
 /// None for a single number, zeros and blocks too long.
 fn validated(learnt: &[Moment], held: &[Moment]) -> Option<f64> {
     let order: usize = learnt.iter().map(Moment::order).sum();
@@ -53,14 +56,14 @@ impl LayerStatistics {
     fn validate(&mut self, held: &Self) {
         let is_grouped = self.groups.len() > 1;
         for (group, held) in self.groups.iter_mut().zip(&held.groups) {
-            let is_channel = is_grouped && group.output.order() == 1;
-            group.validated = (!is_channel).then(|| Dampings {
-                input: validated(&group.input, &held.input),
-                output: validated(
-                    std::slice::from_ref(&group.output),
-                    std::slice::from_ref(&held.output),
-                ),
-            });
+            if is_grouped && group.output.order() == 1 {
+                continue;
+            }
+            let output = validated(from_ref(&group.output), from_ref(&held.output));
+            group.validated = Dampings {
+                input: validated(&group.input, &held.input).unwrap_or(0.0),
+                output: output.unwrap_or(0.0),
+            };
         }
     }
 }
@@ -72,11 +75,7 @@ impl Statistics {
     /// Statistics of another network.
     pub(crate) fn validate(&mut self, held: &Self) -> Result<(), TqzError> {
         self.check_network(held.network)?;
-        if !same_shape(self, held) {
-            return Err(TqzError::Request(
-                "statistics of another network: their layers differ".to_owned(),
-            ));
-        }
+        self.check_layers(held)?;
         let layers: Vec<_> = self.layers.iter_mut().collect();
         layers.into_par_iter().for_each(|(name, layer)| {
             if let Some(held) = held.layers.get(name) {
