@@ -132,9 +132,9 @@ impl Images {
         Ok(statistics)
     }
 
-    /// Damps statistics as serves the images kept back best, measured with a calibration of the same network that has seen nothing yet:
-    /// a quarter as many as the statistics are of, at least 8 and at most 64. Leaves them as they are where fewer are kept back, or some
-    /// were seen.
+    /// Damps statistics, and draws A to what weights look for, as serves the images kept back best, measured with a calibration of the
+    /// same network that has seen nothing yet: a quarter as many as the statistics are of, at least 8 and at most 64. Leaves them as they
+    /// are where fewer are kept back, or some were seen.
     ///
     /// # Errors
     /// As [`Calibration::add`]; statistics of another network.
@@ -151,9 +151,14 @@ impl Images {
             return Ok(());
         }
         progress.begin("validating damping", numbers.len() as u64);
+        let (network, layers) = calibration.subject();
+        let weights = |name: &str| {
+            let layer = layers.iter().find(|layer| layer.name == name)?;
+            Some(layer.to_matrix(network.weight(name)?.as_slice()?))
+        };
         let calibration = calibration.expecting(numbers.len());
         let held = self.sum_up(calibration, &numbers, progress)?;
-        statistics.validate(&held)?;
+        statistics.validate(&held, &weights)?;
         progress.finish();
         Ok(())
     }

@@ -258,12 +258,25 @@ mod tests {
     use crate::source::Source;
     use ndarray::IxDyn;
     use rand::RngExt;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use tqz_engine::EngineDevice;
 
     const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
 
-    #[test]
-    fn a_rate_that_does_harm_is_lowered_until_tuning_helps() {
+    /// Counts steps.
+    #[derive(Default)]
+    struct Steps(AtomicU64);
+
+    impl Progress for Steps {
+        fn begin(&self, _: &str, _: u64) {}
+
+        fn advance(&self, steps: u64) {
+            self.0.fetch_add(steps, Ordering::Relaxed);
+        }
+    }
+
+    /// The demo network and images of noise.
+    fn subject() -> (Source, Images) {
         let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
         let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
         let mut rng = Pcg64::seed_from_u64(3);
@@ -271,8 +284,41 @@ mod tests {
         images.add(&ArrayD::from_shape_fn(IxDyn(&[40, 3, 32, 32]), |_| {
             rng.random::<f32>() * 4.0 - 2.0
         }));
+        (source, images)
+    }
+
+    const SPEC: TuneSpec = TuneSpec {
+        steps: 40,
+        batch: 16,
+        rate: 1.0,
+        seed: 0,
+    };
+
+    #[test]
+    fn tuning_ends_after_four_judgements_in_vain() {
+        let (source, images) = subject();
         let original = source.network();
         let yardstick = Yardstick::new(original, &images, &images.held()).expect("runs");
+        let start = side_values(original, source.knobs());
+        let steps = Steps::default();
+        // Nothing is nearer to the original than itself.
+        let found = tune(
+            (original, original),
+            (&start, 0.0),
+            (&images, &yardstick),
+            SPEC,
+            &steps,
+        );
+        assert_eq!(found.expect("runs"), (start, 0.0));
+        assert_eq!(steps.0.load(Ordering::Relaxed), 20);
+    }
+
+    #[test]
+    fn a_rate_that_does_harm_is_lowered_until_tuning_helps() {
+        let (source, images) = subject();
+        let original = source.network();
+        let yardstick = Yardstick::new(original, &images, &images.held()).expect("runs");
+        let mut rng = Pcg64::seed_from_u64(4);
         let mut start = side_values(original, source.knobs());
         for value in start.values_mut() {
             value.mapv_inplace(|v| v * (1.0 + 0.2 * (rng.random::<f32>() - 0.5)));
@@ -282,17 +328,11 @@ mod tests {
             yardstick.measure(&network).expect("runs")
         };
         let before = distance(&start);
-        let spec = TuneSpec {
-            steps: 40,
-            batch: 16,
-            rate: 1.0,
-            seed: 0,
-        };
         let found = tune(
             (original, original),
             (&start, before),
             (&images, &yardstick),
-            spec,
+            SPEC,
             &Silent,
         );
         let (values, after) = found.expect("runs");

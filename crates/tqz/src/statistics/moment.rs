@@ -120,6 +120,28 @@ impl Moment {
         (0..self.order).map(row).sum()
     }
 
+    /// Half of this and half of another symmetric matrix, scaled to its trace, of which nothing is in doubt: the parts differ half as much.
+    /// None where either is zero or not finite.
+    pub(crate) fn mixed(&self, other: &Array2<f64>) -> Option<Self> {
+        let trace = |diagonal: &mut dyn Iterator<Item = f64>| diagonal.sum::<f64>();
+        let own = trace(&mut (0..self.order).map(|r| self.sum[packed(r) + r]));
+        let factor = own / trace(&mut other.diag().iter().copied());
+        if !(factor.is_finite() && factor > 0.0) {
+            return None;
+        }
+        let mut mixed = self.clone();
+        for r in 0..self.order {
+            let sums = &mut mixed.sum[packed(r)..=packed(r) + r];
+            let others = other.row(r);
+            sums.iter_mut()
+                .zip(others)
+                .for_each(|(sum, other)| *sum = 0.5 * (*sum + factor * other));
+        }
+        let between = self.scatter.squares - self.count * self.mean_square();
+        mixed.scatter.squares = 0.25 * between + mixed.count * mixed.mean_square();
+        Some(mixed)
+    }
+
     fn divisor(&self) -> f64 {
         if self.count > 0.0 { self.count } else { 1.0 }
     }
@@ -154,6 +176,7 @@ pub(crate) fn packed(order: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::shrinkage;
 
     #[test]
     fn sums_do_not_depend_on_how_they_are_split() {
@@ -176,5 +199,24 @@ mod tests {
         assert!(whole.mean_diagonal().eq(mean.diag().iter().copied()));
         let direct: f64 = (0..40).map(|k| f64::from(part(k)[(2, 1)])).sum();
         assert!((f64::from(mean[(2, 1)]) - direct / 80.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn half_of_another_matrix_keeps_the_trace_and_half_of_how_parts_differ() {
+        let mut moment = Moment::new(2);
+        moment.add_lower(&ndarray::arr2(&[[2.0, 0.0], [1.0, 4.0]]), 1.0);
+        moment.add_lower(&ndarray::arr2(&[[4.0, 0.0], [3.0, 2.0]]), 1.0);
+        let mixed = moment
+            .mixed(&ndarray::arr2(&[[30.0, 0.0], [0.0, 30.0]]))
+            .expect("not zero");
+        assert_eq!(mixed.mean(), ndarray::arr2(&[[3.0, 1.0], [1.0, 3.0]]));
+        // Of both the same errors over the same distance from the identity: a quarter of each.
+        let [before, after] = [&moment, &mixed].map(|m| shrinkage(std::slice::from_ref(m)));
+        assert!(
+            (before - after).abs() < 1e-12 && before > 0.0,
+            "{before} {after}"
+        );
+        assert_eq!(moment.mixed(&Array2::zeros((2, 2))), None);
+        assert_eq!(Moment::new(2).mixed(&Array2::eye(2)), None);
     }
 }

@@ -1,13 +1,15 @@
-//! Damping by validation: how much of the identity a second moment needs to serve best for images that it does not know. Ledoit and
-//! Wolf's share is about the whole matrix, whose energy is mostly that of the mean; quantizers work with its inverse.
+//! Damping by validation: how much of the identity a second moment needs to serve best for images that it does not know, and whether
+//! half of what the layer's own weights look for serves better. Ledoit and Wolf's share is about the whole matrix, whose energy is
+//! mostly that of the mean; quantizers work with its inverse.
 
 use std::slice::from_ref;
 
+use ndarray::Array2;
 use rayon::prelude::*;
 
 use crate::error::TqzError;
 use crate::linalg::symmetric_eigen;
-use crate::statistics::{Dampings, LayerStatistics, Moment, Statistics};
+use crate::statistics::{Dampings, GroupStatistics, LayerStatistics, Moment, Statistics};
 
 /// Longest block whose damping is validated, for time; longer ones are damped by how much their parts differ.
 const LONGEST: usize = 1536;
@@ -15,13 +17,23 @@ const LONGEST: usize = 1536;
 const LEAST: f64 = 1e-4;
 const STRIDE: f64 = 1.333_521_432_163_324;
 const TRIED: i32 = 45;
+/// Damping of A from which so little is known of it that its weights are asked.
+const UNKNOWN: f64 = 0.09;
+
+/// How well a damping serves images kept back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Validated {
+    damping: f64,
+    /// Logarithm of the power of the noise, the less the better; of matrices of one size, whatever their scale.
+    log_power: f64,
+}
 
 /// Damping of a mean of outer products, in blocks, with which it serves best for others of the same kind, `held`: a fraction of its mean
 /// diagonal, that is added to the standard one. Quantization noise shaped by a matrix H has the covariance H⁻¹, at a given rate times
 /// |H|^(1/K); under the true second moment, for which that of `held` stands without bias, its power is tr(held · H⁻¹)·|H|^(1/K)/K. Of
 /// H = Σ + d·1 the least over d.
 /// None for a single number, zeros and blocks too long.
-fn validated(learnt: &[Moment], held: &[Moment]) -> Option<f64> {
+fn validated(learnt: &[Moment], held: &[Moment]) -> Option<Validated> {
     let order: usize = learnt.iter().map(Moment::order).sum();
     if order < 2 || learnt.iter().any(|m| m.order() > LONGEST) {
         return None;
@@ -46,40 +58,79 @@ fn validated(learnt: &[Moment], held: &[Moment]) -> Option<f64> {
         power.ln() + own.iter().map(|own| (own + add).ln()).sum::<f64>() / order as f64
     };
     let tried = (0..TRIED).map(|k| LEAST * STRIDE.powi(k));
-    let judged = tried.map(|damping| (damping, log_power(damping)));
-    let best = judged.min_by(|a, b| a.1.total_cmp(&b.1));
-    best.map(|(damping, _)| damping)
+    let judged = tried.map(|damping| Validated {
+        damping,
+        log_power: log_power(damping),
+    });
+    judged.min_by(|a, b| a.log_power.total_cmp(&b.log_power))
+}
+
+impl Moment {
+    /// Halfway to the second moment of the rows of `weights`, if that serves `held` better than `own` does, and how well: rows look for what
+    /// inputs hold, also for what the images did not show. Of a classifier behind a pooling every row is nearly the mean input of a class.
+    fn halfway_to(
+        &self,
+        weights: &Array2<f32>,
+        (held, own): (&Self, Validated),
+    ) -> Option<(Self, Validated)> {
+        let weights = weights.mapv(f64::from);
+        let mixed = self.mixed(&weights.t().dot(&weights))?;
+        let found = validated(from_ref(&mixed), from_ref(held))?;
+        (found.log_power < own.log_power).then_some((mixed, found))
+    }
+}
+
+impl GroupStatistics {
+    /// Keeps the dampings that serve `held` best, and of A half of what the group's weights look for where that serves better.
+    fn validate(&mut self, held: &Self, weights: &dyn Fn() -> Option<Array2<f32>>) {
+        let mut input = validated(&self.input, &held.input);
+        if let (Some(found), [own], [held]) = (input, &mut *self.input, &*held.input)
+            && found.damping >= UNKNOWN
+            && let Some(weights) = weights()
+            && let Some((mixed, better)) = own.halfway_to(&weights, (held, found))
+        {
+            *own = mixed;
+            input = Some(better);
+        }
+        let output = validated(from_ref(&self.output), from_ref(&held.output));
+        let damping = |found: Option<Validated>| found.map_or(0.0, |found| found.damping);
+        self.validated = Dampings {
+            input: damping(input),
+            output: damping(output),
+        };
+    }
 }
 
 impl LayerStatistics {
-    /// Keeps the dampings that serve `held` best; depthwise channels, whose moments are exact, are left as they are.
-    fn validate(&mut self, held: &Self) {
+    /// As each group; depthwise channels, whose moments are exact, are left as they are, and of several groups no weights are asked.
+    fn validate(&mut self, held: &Self, weights: &dyn Fn() -> Option<Array2<f32>>) {
         let is_grouped = self.groups.len() > 1;
         for (group, held) in self.groups.iter_mut().zip(&held.groups) {
             if is_grouped && group.output.order() == 1 {
                 continue;
             }
-            let output = validated(from_ref(&group.output), from_ref(&held.output));
-            group.validated = Dampings {
-                input: validated(&group.input, &held.input).unwrap_or(0.0),
-                output: output.unwrap_or(0.0),
-            };
+            group.validate(held, &|| weights().filter(|_| !is_grouped));
         }
     }
 }
 
 impl Statistics {
-    /// Keeps the dampings that serve `held` best, statistics of the same network on other images.
+    /// Keeps what serves `held` best, statistics of the same network on other images: dampings, and A drawn to what the layer's weights look
+    /// for; `weights` gives those of a layer by its name.
     ///
     /// # Errors
     /// Statistics of another network.
-    pub(crate) fn validate(&mut self, held: &Self) -> Result<(), TqzError> {
+    pub(crate) fn validate(
+        &mut self,
+        held: &Self,
+        weights: &(dyn Fn(&str) -> Option<Array2<f32>> + Sync),
+    ) -> Result<(), TqzError> {
         self.check_network(held.network)?;
         self.check_layers(held)?;
         let layers: Vec<_> = self.layers.iter_mut().collect();
         layers.into_par_iter().for_each(|(name, layer)| {
             if let Some(held) = held.layers.get(name) {
-                layer.validate(held);
+                layer.validate(held, &|| weights(name));
             }
         });
         Ok(())
@@ -89,7 +140,7 @@ impl Statistics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
+    use ndarray::s;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
 
@@ -126,7 +177,8 @@ mod tests {
         for count in [30, 20_000] {
             let learnt = moment(count, spread, &mut rng);
             let held = moment(16, spread, &mut rng);
-            let damping = validated(std::slice::from_ref(&learnt), &[held]).expect("not zero");
+            let found_by = validated(std::slice::from_ref(&learnt), &[held]).expect("not zero");
+            let damping = found_by.damping;
             let least = (0..TRIED)
                 .map(|k| power(&learnt, &truth, LEAST * STRIDE.powi(k)))
                 .fold(f64::INFINITY, f64::min);
@@ -135,6 +187,44 @@ mod tests {
             found.push(damping);
         }
         assert!(found[0] > 10.0 * found[1], "{found:?}");
+    }
+
+    /// Vectors near directions of which few images show a part, while the weights know them all: half of these serves the truth better. Weights
+    /// that look elsewhere are left alone, and so are all where enough is known.
+    #[test]
+    fn weights_tell_of_what_few_images_do_not_show() {
+        let mut rng = Pcg64::seed_from_u64(6);
+        let mut draw = |shape: (usize, usize)| {
+            Array2::from_shape_fn(shape, |_| {
+                (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
+            })
+        };
+        let mut in_half = |half: usize| {
+            let mut drawn = draw((10, ORDER));
+            let mut others = drawn.slice_mut(s![.., half * ORDER / 2..(half + 1) * ORDER / 2]);
+            others.fill(0.0);
+            drawn
+        };
+        let [directions, elsewhere] = [in_half(0), in_half(1)];
+        let mut group = |count: usize| {
+            let x = directions.t().dot(&draw((10, count))) + draw((ORDER, count)) * 0.3;
+            let mut input = Moment::new(ORDER);
+            input.add_lower(&x.dot(&x.t()), count as f64);
+            GroupStatistics::new(vec![input], Moment::new(1))
+        };
+        let (few, many, held, truth) = (group(6), group(20_000), group(16), group(20_000));
+        let drawn = |learnt: &GroupStatistics, weights: &Array2<f32>| {
+            let mut group = learnt.clone();
+            group.validate(&held, &|| Some(weights.clone()));
+            let damping = group.validated.input;
+            let power = power(&group.input[0], &truth.input[0], damping);
+            (group.input != learnt.input, power)
+        };
+        let (is_drawn, with) = drawn(&few, &directions);
+        let (is_drawn_elsewhere, without) = drawn(&few, &elsewhere);
+        assert!(is_drawn && !is_drawn_elsewhere);
+        assert!(with < 0.9 * without, "{with} {without}");
+        assert!(!drawn(&many, &directions).0);
     }
 
     #[test]
