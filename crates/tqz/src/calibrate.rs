@@ -74,11 +74,6 @@ impl<'a> Calibration<'a> {
         self
     }
 
-    /// The network and its weight tensors.
-    pub(crate) fn subject(&self) -> (&'a Network, &'a [WeightLayer]) {
-        (self.network, self.layers)
-    }
-
     /// Images that are summed up together: batches given to [`Self::add`] should hold a multiple of it, and shards of a set
     /// begin at one, so that the sums do not depend on how the set was cut.
     pub fn unit(&self) -> usize {

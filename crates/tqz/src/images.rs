@@ -112,10 +112,15 @@ impl Images {
             images: self.len(),
         };
         let calibration = || source.calibration(spec);
-        self.measured(("calibrating", &calibration), &self.learnt(), progress)
+        self.measured(
+            ("calibrating", &calibration),
+            &self.learnt(),
+            (source, progress),
+        )
     }
 
-    /// Statistics on the images of these numbers, none of them kept back, damped as serves those best; `stage` is what the progress says.
+    /// Statistics on the images of these numbers, none of them kept back, validated by those; `stage` is what the progress says, and `source` has
+    /// the weights that the network had before it was quantized.
     ///
     /// # Errors
     /// As [`Calibration::add`].
@@ -123,24 +128,24 @@ impl Images {
         &self,
         (stage, calibration): (&str, &dyn Fn() -> Calibration<'a>),
         numbers: &[usize],
-        progress: &dyn Progress,
+        (source, progress): (&Source, &dyn Progress),
     ) -> Result<Statistics, TqzError> {
         progress.begin(stage, numbers.len() as u64);
         let mut statistics = self.sum_up(calibration(), numbers, progress)?;
         progress.finish();
-        self.validate(calibration(), &mut statistics, progress)?;
+        self.validate((source, calibration()), &mut statistics, progress)?;
         Ok(statistics)
     }
 
-    /// Damps statistics, and draws A to what weights look for, as serves the images kept back best, measured with a calibration of the
-    /// same network that has seen nothing yet: a quarter as many as the statistics are of, at least 8 and at most 64. Leaves them as they
-    /// are where fewer are kept back, or some were seen.
+    /// Damps statistics as serves the images kept back best, and draws A to WᵗW of a layer's weights where that serves them better. These are
+    /// measured with a calibration of the same network that has seen nothing yet: a quarter as many as the statistics are of, at least 8 and
+    /// at most 64. Leaves statistics as they are where fewer are kept back, or some were seen.
     ///
     /// # Errors
     /// As [`Calibration::add`]; statistics of another network.
     pub fn validate(
         &self,
-        calibration: Calibration<'_>,
+        (source, calibration): (&Source, Calibration<'_>),
         statistics: &mut Statistics,
         progress: &dyn Progress,
     ) -> Result<(), TqzError> {
@@ -151,13 +156,12 @@ impl Images {
             return Ok(());
         }
         progress.begin("validating damping", numbers.len() as u64);
-        let (network, layers) = calibration.subject();
-        let weights = |name: &str| {
-            let layer = layers.iter().find(|layer| layer.name == name)?;
-            Some(layer.to_matrix(network.weight(name)?.as_slice()?))
-        };
         let calibration = calibration.expecting(numbers.len());
         let held = self.sum_up(calibration, &numbers, progress)?;
+        let weights = |name: &str| {
+            let layer = source.layers().iter().find(|layer| layer.name == name)?;
+            source.matrix(layer).ok()
+        };
         statistics.validate(&held, &weights)?;
         progress.finish();
         Ok(())
@@ -205,9 +209,11 @@ pub(crate) fn spread(numbers: Vec<usize>, most: usize) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::progress::Silent;
-    use ndarray::IxDyn;
+    use ndarray::{Array2, IxDyn};
     use rand::{RngExt, SeedableRng};
     use tqz_engine::EngineDevice;
+    use tqz_onnx::model::attribute_proto::AttributeType;
+    use tqz_onnx::model::{AttributeProto, ModelProto, NodeProto, TensorProto};
 
     /// How many layers of the demo network are damped more, A or G, by so many images than without what those kept back say.
     fn damped_more(count: usize) -> usize {
@@ -236,6 +242,75 @@ mod tests {
     fn images_kept_back_say_how_far_layers_are_damped() {
         assert!(damped_more(40) > 0);
         assert_eq!(damped_more(35), 0);
+    }
+
+    const CLASSES: usize = 40;
+    const FEATURES: usize = 48;
+
+    fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+        NodeProto {
+            op_type: Some(op.to_owned()),
+            input: inputs.iter().map(ToString::to_string).collect(),
+            output: vec![output.to_owned()],
+            ..NodeProto::default()
+        }
+    }
+
+    /// The demo network's input, means of its squares of 8 × 8, and one dense layer of these weights (features × classes).
+    fn classifier(weights: &[f32]) -> ModelProto {
+        let model = tqz_onnx::decode_model(include_bytes!("../../../assets/demo.onnx"));
+        let mut model = model.expect("valid");
+        let graph = model.graph.as_mut().expect("a graph");
+        let [input, output] = [&graph.input[0], &graph.output[0]].map(|v| v.name().to_owned());
+        let shape = [FEATURES, CLASSES];
+        graph.initializer = vec![TensorProto::from_f32("w", &shape, weights).expect("fits")];
+        let mut pool = node("AveragePool", &[&input], "pooled");
+        pool.attribute = ["kernel_shape", "strides"]
+            .map(|name| AttributeProto {
+                name: Some(name.to_owned()),
+                r#type: Some(AttributeType::Ints as i32),
+                ints: vec![8, 8],
+                ..AttributeProto::default()
+            })
+            .into();
+        graph.node = vec![
+            pool,
+            node("Flatten", &["pooled"], "flat"),
+            node("Gemm", &["flat", "w"], &output),
+        ];
+        graph.value_info.clear();
+        graph.output[0].r#type = None;
+        model
+    }
+
+    /// Each image is of a class of its own, and looks as the weights of that class: A is drawn to these, in memory alone.
+    #[test]
+    fn a_classifier_of_which_images_tell_little_is_drawn_to_its_weights() {
+        let mut rng = rand_pcg::Pcg64::seed_from_u64(3);
+        let mut normal = || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
+        let weights: Vec<f32> = (0..FEATURES * CLASSES).map(|_| normal()).collect();
+        let mut batch = ArrayD::zeros(IxDyn(&[40, 3, 32, 32]));
+        for (class, mut image) in batch.outer_iter_mut().enumerate() {
+            let features: Vec<f32> = weights
+                .chunks(CLASSES)
+                .map(|row| row[class] + 0.3 * normal())
+                .collect();
+            let at = |at: usize| at / 1024 * 16 + at % 1024 / 256 * 4 + at % 32 / 8;
+            let values = image.iter_mut().enumerate();
+            values.for_each(|(n, value)| *value = features[at(n)]);
+        }
+        let mut images = Images::new();
+        images.add(&batch);
+        let source = Source::new(classifier(&weights), &EngineDevice::cpu()).expect("supported");
+        let statistics = images.calibrate(&source, (Metric::Auto, 0), &Silent);
+        let statistics = statistics.expect("runs");
+        let read = Statistics::decode(&statistics.encode().expect("finite")).expect("its own");
+        let [drawn, own] = [&statistics, &read].map(|s| s.layers["w"].groups[0].input().remove(0));
+        let w = Array2::from_shape_vec((FEATURES, CLASSES), weights).expect("fits");
+        let prior = w.dot(&w.t());
+        let wanted = (&own + &prior * (own.diag().sum() / prior.diag().sum())) / 2.0;
+        let furthest = (&drawn - &wanted).fold(0.0_f32, |most, v| most.max(v.abs()));
+        assert!(furthest < 1e-4 * wanted[(0, 0)], "{furthest}");
     }
 
     #[test]

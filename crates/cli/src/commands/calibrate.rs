@@ -140,7 +140,11 @@ pub(crate) fn calibrate_without(
     }
     progress.finish();
     let mut statistics = calibration.finish();
-    images.validate(source.calibration(spec), &mut statistics, progress)?;
+    images.validate(
+        (source, source.calibration(spec)),
+        &mut statistics,
+        progress,
+    )?;
     Ok(statistics)
 }
 

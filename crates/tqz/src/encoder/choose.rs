@@ -48,8 +48,8 @@ pub(crate) struct Choice {
 }
 
 /// Chooses the statistics, how far they are trusted, then the precision of side values. Statistics that hold the images kept back are
-/// judged too kindly by these, more so the less damping there is: they stay unless new ones, which know no more of them than how far to
-/// damp, are better even so, and damping is then not lowered. (To put new ones in their place untried is worse: AlexNet at .2 bits .035 → .13 nats, since layers
+/// judged too kindly by these, more so the less damping there is: they stay unless new ones, which know no more of them than how to
+/// be damped and drawn, are better even so, and damping is then not lowered. (To put new ones in their place untried is worse: AlexNet at .2 bits .035 → .13 nats, since layers
 /// of thousands of inputs learn too little from the few images that can be measured again.)
 ///
 /// # Errors
@@ -200,7 +200,8 @@ fn measured_again(
     };
     let layers = (quantized, job.source.layers());
     let calibration = || Calibration::new(layers, job.source.checksum(), spec);
-    images.measured(("calibrating again", &calibration), &numbers, job.progress)
+    let known = (job.source, job.progress);
+    images.measured(("calibrating again", &calibration), &numbers, known)
 }
 
 /// Side values as a decoder gives them back after quantization with so many bits.

@@ -310,7 +310,8 @@ mod tests {
             &steps,
         );
         assert_eq!(found.expect("runs"), (start, 0.0));
-        assert_eq!(steps.0.load(Ordering::Relaxed), 20);
+        let each = (SPEC.steps / CHECKS) as u64;
+        assert_eq!(steps.0.load(Ordering::Relaxed), 4 * each);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct GroupStatistics {
     pub(crate) output: Moment,
     /// What serves images kept back best; files do not hold it.
     validated: Dampings,
+    /// A halfway to the second moment of the rows of the layer's weights, where that serves them better; files do not hold it either.
+    drawn: Option<Moment>,
 }
 
 /// Dampings of A and of G beside the standard ones, as fractions of their mean diagonals; 0 where they are not known.
@@ -73,9 +75,18 @@ impl LayerStatistics {
 }
 
 impl GroupStatistics {
-    /// A = E[x·xᵗ]: mean over images and positions, K × K; one matrix per block, in order.
+    /// A = E[x·xᵗ]: mean over images and positions, K × K; one matrix per block, in order. Half of it is WᵗW, scaled to its trace, where
+    /// that serves images kept back better.
     pub fn input(&self) -> Vec<Array2<f32>> {
-        self.input.iter().map(Moment::mean).collect()
+        self.believed_input().iter().map(Moment::mean).collect()
+    }
+
+    /// What stands for A: the sums, or what they were drawn to.
+    fn believed_input(&self) -> &[Moment] {
+        match &self.drawn {
+            Some(drawn) => std::slice::from_ref(drawn),
+            None => &self.input,
+        }
     }
 
     /// G = E[Σ_p J_pᵗJ_p]: summed over positions, mean over images, n × n.
@@ -89,13 +100,14 @@ impl GroupStatistics {
             input,
             output,
             validated: Dampings::default(),
+            drawn: None,
         }
     }
 
     /// Damping of A and of G that their errors ask for: by how much parts differ, or what serves images kept back best where that is more,
     /// since the closed form rewards too little damping (theory §9).
     pub(crate) fn shrinkage(&self) -> (f64, f64) {
-        let (input, output) = (&self.input, std::slice::from_ref(&self.output));
+        let (input, output) = (self.believed_input(), std::slice::from_ref(&self.output));
         (
             shrinkage(input).max(self.validated.input),
             shrinkage(output).max(self.validated.output),
@@ -212,6 +224,7 @@ impl Statistics {
             let groups = mine.groups.iter_mut().zip(&theirs.groups);
             for (mine, theirs) in groups {
                 mine.validated = Dampings::default();
+                mine.drawn = None;
                 mine.output.add(&theirs.output);
                 let blocks = mine.input.iter_mut().zip(&theirs.input);
                 blocks.for_each(|(mine, theirs)| mine.add(theirs));

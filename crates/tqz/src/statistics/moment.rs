@@ -120,22 +120,22 @@ impl Moment {
         (0..self.order).map(row).sum()
     }
 
-    /// Half of this and half of another symmetric matrix, scaled to its trace, of which nothing is in doubt: the parts differ half as much.
-    /// None where either is zero or not finite.
+    /// Half of this and half of another symmetric matrix of the same order, scaled to its trace, of which nothing is in doubt: where there are
+    /// parts, they differ half as much. None where the order is another or a trace is zero or not finite.
     pub(crate) fn mixed(&self, other: &Array2<f64>) -> Option<Self> {
-        let trace = |diagonal: &mut dyn Iterator<Item = f64>| diagonal.sum::<f64>();
-        let own = trace(&mut (0..self.order).map(|r| self.sum[packed(r) + r]));
-        let factor = own / trace(&mut other.diag().iter().copied());
+        if other.dim() != (self.order, self.order) {
+            return None;
+        }
+        let trace: f64 = (0..self.order).map(|r| self.sum[packed(r) + r]).sum();
+        let factor = trace / other.diag().sum();
         if !(factor.is_finite() && factor > 0.0) {
             return None;
         }
         let mut mixed = self.clone();
-        for r in 0..self.order {
+        for (r, others) in other.rows().into_iter().enumerate() {
             let sums = &mut mixed.sum[packed(r)..=packed(r) + r];
-            let others = other.row(r);
-            sums.iter_mut()
-                .zip(others)
-                .for_each(|(sum, other)| *sum = 0.5 * (*sum + factor * other));
+            let pairs = sums.iter_mut().zip(others);
+            pairs.for_each(|(sum, other)| *sum = 0.5 * (*sum + factor * other));
         }
         let between = self.scatter.squares - self.count * self.mean_square();
         mixed.scatter.squares = 0.25 * between + mixed.count * mixed.mean_square();
@@ -217,6 +217,7 @@ mod tests {
             "{before} {after}"
         );
         assert_eq!(moment.mixed(&Array2::zeros((2, 2))), None);
+        assert_eq!(moment.mixed(&Array2::eye(3)), None);
         assert_eq!(Moment::new(2).mixed(&Array2::eye(2)), None);
     }
 }
