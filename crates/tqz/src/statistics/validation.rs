@@ -30,12 +30,12 @@ struct Judged {
     log_power: f64,
 }
 
-/// Damping of a mean of outer products, in blocks, with which it serves best for others of the same kind, `held`: a fraction of its mean
+/// The damping of a mean of outer products, in blocks, with which it serves best for others of the same kind, `held`: a fraction of its mean
 /// diagonal, that is added to the standard one. Quantization noise shaped by a matrix H has the covariance H⁻¹, at a given rate times
 /// |H|^(1/K); under the true second moment, for which that of `held` stands without bias, its power is tr(held · H⁻¹)·|H|^(1/K)/K. Of
 /// H = Σ + d·1 the least over d.
 /// None for a single number, zeros and blocks too long.
-fn best_damping(learnt: &[Moment], held: &[Moment]) -> Option<Judged> {
+fn least_noise(learnt: &[Moment], held: &[Moment]) -> Option<Judged> {
     let order: usize = learnt.iter().map(Moment::order).sum();
     if order < 2 || learnt.iter().any(|m| m.order() > LONGEST) {
         return None;
@@ -77,7 +77,7 @@ fn drawn(
 ) -> Option<(Moment, Judged)> {
     let weights = weights.mapv(f64::from);
     let mixed = learnt.mixed(&weights.t().dot(&weights))?;
-    let judged = best_damping(from_ref(&mixed), from_ref(held))?;
+    let judged = least_noise(from_ref(&mixed), from_ref(held))?;
     (judged.log_power < undrawn.log_power - NOTICEABLE).then_some((mixed, judged))
 }
 
@@ -85,7 +85,7 @@ impl GroupStatistics {
     /// Keeps the dampings that serve `held` best, and A drawn to what `weights` (n × K, if there are any to ask) say where that serves better.
     fn validate(&mut self, held: &Self, weights: &dyn Fn() -> Option<Array2<f32>>) {
         self.drawn = None;
-        let mut input = best_damping(&self.input, &held.input);
+        let mut input = least_noise(&self.input, &held.input);
         if let (Some(judged), [learnt], [held]) = (input, &*self.input, &*held.input)
             && judged.damping >= UNKNOWN
             && let Some(weights) = weights()
@@ -94,7 +94,7 @@ impl GroupStatistics {
             self.drawn = Some(mixed);
             input = Some(better);
         }
-        let output = best_damping(from_ref(&self.output), from_ref(&held.output));
+        let output = least_noise(from_ref(&self.output), from_ref(&held.output));
         let damping = |judged: Option<Judged>| judged.map_or(0.0, |judged| judged.damping);
         self.validated = Dampings {
             input: damping(input),
@@ -179,7 +179,7 @@ mod tests {
         for count in [30, 20_000] {
             let learnt = moment(count, spread, &mut rng);
             let held = moment(16, spread, &mut rng);
-            let judged = best_damping(std::slice::from_ref(&learnt), &[held]).expect("not zero");
+            let judged = least_noise(std::slice::from_ref(&learnt), &[held]).expect("not zero");
             let damping = judged.damping;
             let least = (0..TRIED)
                 .map(|k| power(&learnt, &truth, LEAST * STRIDE.powi(k)))
@@ -234,8 +234,8 @@ mod tests {
         let empty = [Moment::new(ORDER)];
         let mut rng = Pcg64::seed_from_u64(5);
         let some = [moment(30, |_| 1.0, &mut rng)];
-        assert_eq!(best_damping(&empty, &some), None);
-        assert_eq!(best_damping(&some, &empty), None);
-        assert_eq!(best_damping(&[Moment::new(1)], &[Moment::new(1)]), None);
+        assert_eq!(least_noise(&empty, &some), None);
+        assert_eq!(least_noise(&some, &empty), None);
+        assert_eq!(least_noise(&[Moment::new(1)], &[Moment::new(1)]), None);
     }
 }
