@@ -208,12 +208,12 @@ pub(crate) fn spread(numbers: Vec<usize>, most: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::graph::{node, set_ints};
     use crate::progress::Silent;
     use ndarray::{Array2, IxDyn};
     use rand::{RngExt, SeedableRng};
     use tqz_engine::EngineDevice;
-    use tqz_onnx::model::attribute_proto::AttributeType;
-    use tqz_onnx::model::{AttributeProto, ModelProto, NodeProto, TensorProto};
+    use tqz_onnx::model::{ModelProto, TensorProto};
 
     /// How many layers of the demo network are damped more, A or G, by so many images than without what those kept back say.
     fn damped_more(count: usize) -> usize {
@@ -247,15 +247,6 @@ mod tests {
     const CLASSES: usize = 40;
     const FEATURES: usize = 48;
 
-    fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            op_type: Some(op.to_owned()),
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_owned()],
-            ..NodeProto::default()
-        }
-    }
-
     /// The demo network's input, means of its squares of 8 × 8, and one dense layer of these weights (features × classes).
     fn classifier(weights: &[f32]) -> ModelProto {
         let model = tqz_onnx::decode_model(include_bytes!("../../../assets/demo.onnx"));
@@ -265,14 +256,9 @@ mod tests {
         let shape = [FEATURES, CLASSES];
         graph.initializer = vec![TensorProto::from_f32("w", &shape, weights).expect("fits")];
         let mut pool = node("AveragePool", &[&input], "pooled");
-        pool.attribute = ["kernel_shape", "strides"]
-            .map(|name| AttributeProto {
-                name: Some(name.to_owned()),
-                r#type: Some(AttributeType::Ints as i32),
-                ints: vec![8, 8],
-                ..AttributeProto::default()
-            })
-            .into();
+        for name in ["kernel_shape", "strides"] {
+            set_ints(&mut pool, name, &[8, 8]);
+        }
         graph.node = vec![
             pool,
             node("Flatten", &["pooled"], "flat"),

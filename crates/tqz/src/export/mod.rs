@@ -3,7 +3,7 @@
 
 mod chain;
 mod cost;
-mod graph;
+pub(crate) mod graph;
 mod int8;
 mod layer_node;
 mod opsets;

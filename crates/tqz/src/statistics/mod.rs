@@ -43,16 +43,18 @@ pub struct GroupStatistics {
     /// Gradients g at the layer's output, summed over positions; counted per image.
     pub(crate) output: Moment,
     /// What serves images kept back best; files do not hold it.
-    validated: Dampings,
-    /// A halfway to the second moment of the rows of the layer's weights, where that serves them better; files do not hold it either.
-    drawn: Option<Moment>,
+    validated: Validated,
 }
 
-/// Dampings of A and of G beside the standard ones, as fractions of their mean diagonals; 0 where they are not known.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Dampings {
-    input: f64,
-    output: f64,
+/// What was decided by images kept back.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Validated {
+    /// Damping of A beside the standard one, as a fraction of its mean diagonal; 0 where it is not known.
+    input_damping: f64,
+    /// The same of G.
+    output_damping: f64,
+    /// A halfway to the second moment of the rows of the layer's weights, where that serves better than A.
+    drawn: Option<Moment>,
 }
 
 impl LayerStatistics {
@@ -83,7 +85,7 @@ impl GroupStatistics {
 
     /// What stands for A: the sums, or what they were drawn to.
     fn believed_input(&self) -> &[Moment] {
-        match &self.drawn {
+        match &self.validated.drawn {
             Some(drawn) => std::slice::from_ref(drawn),
             None => &self.input,
         }
@@ -99,8 +101,7 @@ impl GroupStatistics {
         Self {
             input,
             output,
-            validated: Dampings::default(),
-            drawn: None,
+            validated: Validated::default(),
         }
     }
 
@@ -109,8 +110,8 @@ impl GroupStatistics {
     pub(crate) fn shrinkage(&self) -> (f64, f64) {
         let (input, output) = (self.believed_input(), std::slice::from_ref(&self.output));
         (
-            shrinkage(input).max(self.validated.input),
-            shrinkage(output).max(self.validated.output),
+            shrinkage(input).max(self.validated.input_damping),
+            shrinkage(output).max(self.validated.output_damping),
         )
     }
 
@@ -223,8 +224,7 @@ impl Statistics {
         for (mine, theirs) in self.layers.values_mut().zip(other.layers.values()) {
             let groups = mine.groups.iter_mut().zip(&theirs.groups);
             for (mine, theirs) in groups {
-                mine.validated = Dampings::default();
-                mine.drawn = None;
+                mine.validated = Validated::default();
                 mine.output.add(&theirs.output);
                 let blocks = mine.input.iter_mut().zip(&theirs.input);
                 blocks.for_each(|(mine, theirs)| mine.add(theirs));

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::TqzError;
 use crate::linalg::symmetric_eigen;
-use crate::statistics::{Dampings, GroupStatistics, LayerStatistics, Moment, Statistics};
+use crate::statistics::{GroupStatistics, LayerStatistics, Moment, Statistics, Validated};
 
 /// Longest block whose damping is validated, for time; longer ones are damped by how much their parts differ.
 const LONGEST: usize = 1536;
@@ -84,21 +84,21 @@ fn drawn(
 impl GroupStatistics {
     /// Keeps the dampings that serve `held` best, and A drawn to what `weights` (n × K, if there are any to ask) say where that serves better.
     fn validate(&mut self, held: &Self, weights: &dyn Fn() -> Option<Array2<f32>>) {
-        self.drawn = None;
         let mut input = least_noise(&self.input, &held.input);
+        let mut with_weights = None;
         if let (Some(judged), [learnt], [held]) = (input, &*self.input, &*held.input)
             && judged.damping >= UNKNOWN
             && let Some(weights) = weights()
             && let Some((mixed, better)) = drawn((learnt, held), &weights, judged)
         {
-            self.drawn = Some(mixed);
-            input = Some(better);
+            (with_weights, input) = (Some(mixed), Some(better));
         }
         let output = least_noise(from_ref(&self.output), from_ref(&held.output));
         let damping = |judged: Option<Judged>| judged.map_or(0.0, |judged| judged.damping);
-        self.validated = Dampings {
-            input: damping(input),
-            output: damping(output),
+        self.validated = Validated {
+            input_damping: damping(input),
+            output_damping: damping(output),
+            drawn: with_weights,
         };
     }
 }
@@ -179,7 +179,7 @@ mod tests {
         for count in [30, 20_000] {
             let learnt = moment(count, spread, &mut rng);
             let held = moment(16, spread, &mut rng);
-            let judged = least_noise(std::slice::from_ref(&learnt), &[held]).expect("not zero");
+            let judged = least_noise(from_ref(&learnt), &[held]).expect("not zero");
             let damping = judged.damping;
             let least = (0..TRIED)
                 .map(|k| power(&learnt, &truth, LEAST * STRIDE.powi(k)))
@@ -219,8 +219,8 @@ mod tests {
             let mut group = learnt.clone();
             group.validate(&held, &|| Some(weights.clone()));
             let believed = &group.believed_input()[0];
-            let power = power(believed, &truth.input[0], group.validated.input);
-            (group.drawn.is_some(), power)
+            let power = power(believed, &truth.input[0], group.validated.input_damping);
+            (group.validated.drawn.is_some(), power)
         };
         let (is_drawn, with) = validate(&few, &directions);
         let (is_drawn_elsewhere, without) = validate(&few, &elsewhere);
