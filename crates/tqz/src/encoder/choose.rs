@@ -47,10 +47,11 @@ pub(crate) struct Choice {
     pub(crate) statistics: Option<Statistics>,
 }
 
-/// Chooses the statistics, how far they are trusted, then the precision of side values. Statistics that hold the images kept back are
-/// judged too kindly by these, more so the less damping there is: they stay unless new ones, which know no more of them than how to
-/// be damped and drawn, are better even so, and damping is then not lowered. (To put new ones in their place untried is worse: AlexNet at .2 bits .035 → .13 nats, since layers
-/// of thousands of inputs learn too little from the few images that can be measured again.)
+/// Chooses the statistics, how far they are trusted, then the precision of side values. Measuring statistics again pays on one network of
+/// seven, and little: it is left to best effort, but for statistics that hold the images kept back. Those are judged too kindly by these, more
+/// so the less damping there is: they stay unless new ones, which know no more of them than how to be damped and drawn, are better
+/// even so, and damping is then not lowered. (To put new ones in their place untried is worse: AlexNet at .2 bits .035 → .13 nats, since
+/// layers of thousands of inputs learn too little from the few images that can be measured again.)
 ///
 /// # Errors
 /// As coding and running the network.
@@ -73,9 +74,15 @@ pub(crate) fn choose(
         _ => 0,
     };
     let standard = candidate(job, judged, (&Trust::standard(), None))?;
-    let (best, statistics) = with_statistics_again(job, judged, standard, rounds)?;
+    let known = !job.statistics.spare(images);
+    let rounds_again = if known || job.config.effort == Effort::Best {
+        rounds
+    } else {
+        0
+    };
+    let (best, statistics) = with_statistics_again(job, judged, standard, rounds_again)?;
     // What was learnt from the images kept back seems to do no harm on these.
-    let leaked = statistics.is_none() && !job.statistics.spare(images);
+    let leaked = statistics.is_none() && known;
     let job = Job {
         statistics: statistics.as_ref().unwrap_or(job.statistics),
         ..job
