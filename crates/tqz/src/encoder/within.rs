@@ -10,7 +10,7 @@ use crate::encoder::choose::{Choice, choose, rounded};
 use crate::encoder::finish::{matched_sides, repair, side_vectors};
 use crate::encoder::pass::{Coded, Pass, quantized_network};
 use crate::encoder::trust::Trust;
-use crate::encoder::{Budget, Job, report};
+use crate::encoder::{Budget, Job, drift, report};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::{Images, spread};
@@ -202,14 +202,26 @@ fn refined(
     Ok((bytes, report))
 }
 
-/// A file at one step with its side values tuned, and the network that a decoder makes of it.
+/// A file at one step with drift compensated and its side values tuned, and the network that a decoder makes of it.
 fn repaired(
     job: Job<'_>,
     (pass, choice): (&mut Pass<'_>, &Choice),
     step: f64,
     judged: (&Images, &Yardstick<'_>),
 ) -> Result<(Network, Repaired), TqzError> {
-    let coded = pass.at(step)?;
+    let mut coded = pass.at(step)?;
+    if drift::is_worth_while(job) {
+        // At this step, whatever size that gives.
+        let config = EncoderConfig {
+            target: RateTarget::Step(step),
+            ..*job.config
+        };
+        let job = Job {
+            config: &config,
+            ..job
+        };
+        coded = drift::compensated(job, pass, coded, judged)?;
+    }
     let (sides, distance) = repair(job, &coded, judged)?;
     let vectors = side_vectors(job, &sides, choice.side_bits);
     pass.set_vectors(vectors.clone());
