@@ -149,7 +149,9 @@ pub(crate) fn layer_table(layers: &[LayerReport]) -> String {
         "shape",
         "transform",
         "weights",
+        "bytes",
         "bits/weight",
+        "basis %",
         "zeros %",
         "rows",
     ];
@@ -162,12 +164,22 @@ pub(crate) fn layer_table(layers: &[LayerReport]) -> String {
             shape.join("×"),
             optional(layer.transform.clone()),
             thousands(layer.weights),
+            optional(layer.bytes.map(thousands)),
             optional(layer.bits_per_weight.map(|b| format!("{b:.3}"))),
+            optional(basis_percent(layer).map(|b| format!("{b:.1}"))),
             optional(layer.zeros_percent.map(|z| format!("{z:.1}"))),
             optional(layer.rows_kept.map(|(kept, all)| format!("{kept}/{all}"))),
         ]
     });
     table(&header, 4, rows.collect())
+}
+
+/// Share of a layer's bytes that its bases are, in per cent.
+fn basis_percent(layer: &LayerReport) -> Option<f64> {
+    let bytes = layer.bytes.filter(|bytes| *bytes > 0)?;
+    layer
+        .basis_bits
+        .map(|bits| 100.0 * bits / (8.0 * bytes as f64))
 }
 
 /// A line per part of the file.
