@@ -156,7 +156,7 @@ fn momentum_and_trained_steps_work_too() {
         (
             &start,
             RetrainSpec {
-                step_rate: 0.01,
+                step_rate: 0.002,
                 ..spec()
             },
         ),

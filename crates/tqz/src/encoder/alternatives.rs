@@ -4,8 +4,9 @@
 use ndarray::Array2;
 
 use crate::config::{Axis, Basis, EncoderConfig, QuantizerSpec, TransformSpec};
+use crate::encoder::column::{Rows, closed_form};
 use crate::encoder::guess::{Spread, spreads};
-use crate::encoder::layer::{CodedLayer, closed_form, code_layer};
+use crate::encoder::layer::{CodedLayer, code_layer};
 use crate::encoder::prepared::PreparedLayer;
 use crate::encoder::speed::Limit;
 use crate::encoder::trust::LayerTrust;
@@ -23,12 +24,12 @@ pub(crate) const WIDE: usize = 128;
 const HIGH_RATE: f64 = 2.0;
 
 /// Which of the ways a layer is coded in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Way {
     /// To be decided when it is coded next.
     Undecided,
-    /// The first.
-    First,
+    /// The first, with these rows of T where it has a transform of its outputs.
+    First(Rows),
     /// The second.
     Second,
 }
@@ -140,28 +141,24 @@ impl Alternatives {
         quantizer: QuantizerSpec,
         (c, limit): (f64, Limit),
     ) -> Result<CodedLayer, TqzError> {
-        if limit.is_some() {
-            *way = Way::First;
+        if let Some(limit) = limit {
+            *way = Way::First(Rows::First(limit));
         }
-        let second = match (&self.second, *way) {
-            (None, _) | (_, Way::First) => None,
-            (Some(second), Way::Second) => {
-                return self.judged(code_layer(second, quantizer, (c, None))?);
-            }
-            (Some(second), Way::Undecided) => Some(second),
+        let in_second = |second| -> Result<CodedLayer, TqzError> {
+            self.judged(code_layer(second, quantizer, (c, &mut Rows::Undecided))?)
         };
-        let first = code_layer(&self.first, quantizer, (c, limit))?;
-        *way = Way::First;
+        let (second, mut rows) = match (&self.second, *way) {
+            (Some(second), Way::Second) => return in_second(second),
+            (_, Way::First(rows)) => (None, rows),
+            (second, _) => (second.as_ref(), Rows::Undecided),
+        };
+        let first = code_layer(&self.first, quantizer, (c, &mut rows))?;
+        *way = Way::First(rows);
         let Some(second) = second else {
             return Ok(first);
         };
-        let other = self.judged(code_layer(second, quantizer, (c, None))?)?;
-        let lambda = quantizer.slope();
-        let cost = |coded: &CodedLayer| -> Result<f64, TqzError> {
-            let bits = 8.0 * coded.record.encode()?.len() as f64;
-            Ok(coded.distortion / (c * c) + lambda * bits)
-        };
-        if cost(&other)? < cost(&first)? {
+        let other = in_second(second)?;
+        if other.cost(quantizer, c)? < first.cost(quantizer, c)? {
             *way = Way::Second;
             return Ok(other);
         }

@@ -6,6 +6,7 @@ mod alternatives;
 mod budget;
 mod candidate;
 mod choose;
+mod column;
 mod conditioned;
 mod drift;
 mod finish;

@@ -10,65 +10,12 @@ use tqz_format::entropy::COST_ONE_BIT;
 use tqz_format::limits::MAX_LEVEL;
 use tqz_format::{Counter, FormatError, LevelMatrix, LevelModel, MatrixSpec, TrellisState};
 
-use crate::linalg::{Accumulate, Block, ColumnFactor, UnitUpper, multiply};
+use crate::linalg::{Accumulate, Block, multiply};
 use crate::quantize::trellis::Trellis;
-use crate::quantize::{StepFactors, Steps};
+use crate::quantize::{Problem, Steps};
 
 /// Columns per block: inside a block errors are pushed one column at a time, across blocks by matrix products.
 const BLOCK: usize = 32;
-
-/// A matrix to be quantized, and how errors are weighed and pushed. The rows form as many equal groups as there are
-/// entries in `col_sensitivity`; errors never cross from one group into another.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Problem<'a> {
-    /// Coefficients, rows × columns.
-    pub(crate) coefficients: &'a Array2<f32>,
-    /// Kernel positions per input channel.
-    pub(crate) period: usize,
-    /// Factor of each group's A: pushes errors along the columns. Empty: columns are independent.
-    pub(crate) input: &'a [ColumnFactor],
-    /// Factor of each group's G: pushes errors down the rows. Empty: rows are independent.
-    pub(crate) output: &'a [UnitUpper],
-    /// Sensitivity of each row (conditional where `output` is given).
-    pub(crate) row_sensitivity: &'a [f64],
-    /// Per group, the sensitivity of each column (conditional where `input` is given).
-    pub(crate) col_sensitivity: &'a [Vec<f64>],
-    /// c: sensitivity-weighted step.
-    pub(crate) c: f64,
-    /// λ in units of c² per bit.
-    pub(crate) lambda: f64,
-    /// Whether levels are paths through the trellis of dependent quantization.
-    pub(crate) dependent: bool,
-}
-
-impl Problem<'_> {
-    /// Rows of one group.
-    pub(super) fn group_rows(&self) -> usize {
-        (self.coefficients.nrows() / self.col_sensitivity.len().max(1)).max(1)
-    }
-
-    /// Steps for this problem, of each quantizer where there are two: factors from the row sensitivities and the groups' geometric mean over columns.
-    pub(crate) fn steps(&self, factors: StepFactors) -> Steps {
-        let groups = self.col_sensitivity.len().max(1);
-        let log_mean = |d: &[f64]| d.iter().map(|v| v.ln()).sum::<f64>() / d.len().max(1) as f64;
-        let per_group: Vec<f64> = self.col_sensitivity.iter().map(|d| log_mean(d)).collect();
-        let rows: Vec<f64> = self
-            .row_sensitivity
-            .iter()
-            .enumerate()
-            .map(|(r, g)| g * per_group[r / self.group_rows()].exp())
-            .collect();
-        let cols: Vec<f64> = (0..self.coefficients.ncols())
-            .map(|j| {
-                let relative = self.col_sensitivity.iter().zip(&per_group);
-                (relative.map(|(d, m)| d[j].ln() - m).sum::<f64>() / groups as f64).exp()
-            })
-            .collect();
-        // Levels count half the steps of dependent quantizers.
-        let c = if self.dependent { self.c / 2.0 } else { self.c };
-        Steps::new(c, &rows, &cols, factors)
-    }
-}
 
 /// One coefficient as the search for its level sees it.
 #[derive(Debug, Clone, Copy)]
@@ -104,11 +51,25 @@ pub(crate) fn quantize(problem: &Problem<'_>, steps: &Steps) -> Result<Outcome, 
     // Rows without levels are not coded and so no part of a path: which they are is seen without the trellis.
     let plain = Problem {
         dependent: false,
+        sweeps: 0,
         ..*problem
     };
     let whole = steps.doubled();
     let kept = Pass::new(&plain, &whole, &all).run(&whole)?;
     Pass::new(problem, steps, kept.matrix.active_rows()).run(steps)
+}
+
+/// A level model that has seen nothing.
+fn fresh_model(problem: &Problem<'_>, rows: usize) -> LevelModel {
+    let mut model = LevelModel::new(&MatrixSpec {
+        rows,
+        cols: problem.coefficients.ncols(),
+        period: problem.period,
+    });
+    if problem.dependent {
+        model.make_dependent();
+    }
+    model
 }
 
 /// The state of one pass over the matrix. All arrays are columns × rows, so that a column is contiguous.
@@ -132,6 +93,8 @@ struct Pass<'a> {
     /// Those rows.
     kept: Vec<u32>,
     trellis: Option<Trellis>,
+    /// Per group, what a column's own error costs as it is being quantized.
+    curvature: Vec<Vec<f64>>,
 }
 
 impl<'a> Pass<'a> {
@@ -140,14 +103,6 @@ impl<'a> Pass<'a> {
         let w = problem.coefficients.t().as_standard_layout().into_owned();
         let zeros = |count| vec![0; count];
         let row_exponents = steps.rows.clone().unwrap_or_else(|| zeros(rows));
-        let mut model = LevelModel::new(&MatrixSpec {
-            rows: kept.len(),
-            cols,
-            period: problem.period,
-        });
-        if problem.dependent {
-            model.make_dependent();
-        }
         let mut places = vec![None; rows];
         kept.iter()
             .enumerate()
@@ -160,16 +115,40 @@ impl<'a> Pass<'a> {
             w,
             row_exponent: row_exponents.iter().map(|e| steps.base + e).collect(),
             col_exponent: steps.cols.clone().unwrap_or_else(|| zeros(cols)),
-            model,
+            model: fresh_model(problem, kept.len()),
             counter: Counter::new(),
             distortion: 0.0,
             places,
             kept: kept.to_vec(),
             trellis: problem.dependent.then(|| Trellis::new(rows)),
+            curvature: problem.col_sensitivity.to_vec(),
         }
     }
 
     fn run(mut self, steps: &Steps) -> Result<Outcome, FormatError> {
+        self.first();
+        let mut least = self.cost();
+        for _ in 0..self.problem.sweeps {
+            let before = (self.levels.clone(), self.distortion);
+            self.sweep();
+            let cost = self.cost();
+            if cost >= least {
+                (self.levels, self.distortion) = before;
+                break;
+            }
+            least = cost;
+        }
+        self.outcome(steps)
+    }
+
+    /// Of all levels, in units of c².
+    fn cost(&self) -> f64 {
+        let c = self.problem.c;
+        self.distortion / (c * c) + self.problem.price() * self.counter.bits_f64()
+    }
+
+    /// Quantizes every column, later ones making up for what earlier ones err by.
+    fn first(&mut self) {
         let (rows, cols) = self.problem.coefficients.dim();
         let mut carried = vec![0.0_f32; rows];
         let blocks = match self.problem.input.first() {
@@ -191,6 +170,9 @@ impl<'a> Pass<'a> {
                 self.push_beyond((index, range.clone()), begin, end);
             }
         }
+    }
+
+    fn outcome(&self, steps: &Steps) -> Result<Outcome, FormatError> {
         let (spec, scale) = (self.spec(), steps.scale());
         let matrix = match &self.trellis {
             None => LevelMatrix::from_row_major(spec, scale, &self.row_major())?,
@@ -268,7 +250,7 @@ impl<'a> Pass<'a> {
                 r,
                 &entry,
                 (&self.model, self.places[r]),
-                self.problem.lambda,
+                self.problem.price(),
             );
             if let Some((row, from, end)) = factors {
                 trellis.push(r, row.slice(s![from..]), end);
@@ -281,7 +263,7 @@ impl<'a> Pass<'a> {
 
     fn entry(&self, r: usize, j: usize) -> Entry {
         let group = r / self.problem.group_rows();
-        let sensitivity = self.problem.row_sensitivity[r] * self.problem.col_sensitivity[group][j];
+        let sensitivity = self.problem.row_sensitivity[r] * self.curvature[group][j];
         let step = step(self.row_exponent[r] + self.col_exponent[j]);
         Entry {
             w: f64::from(self.w[(j, r)]),
@@ -320,9 +302,10 @@ impl<'a> Pass<'a> {
         let nearest = (magnitude + 0.5).floor().min(f64::from(MAX_LEVEL)) as i32;
         let sign = if t < 0.0 { -1 } else { 1 };
         let mut best = nearest;
-        if nearest > 0 && self.problem.lambda > 0.0 {
+        let price = self.problem.price();
+        if nearest > 0 && price > 0.0 {
             let bits = self.model.candidate_costs(&context, sign * nearest);
-            let per_unit = self.problem.lambda / f64::from(COST_ONE_BIT);
+            let per_unit = price / f64::from(COST_ONE_BIT);
             let cost = |q: i32, bits: u32| {
                 let miss = f64::from(q) - magnitude;
                 miss * miss * weight + per_unit * f64::from(bits)
@@ -374,5 +357,6 @@ impl<'a> Pass<'a> {
     }
 }
 
+mod sweep;
 #[cfg(test)]
 mod tests;

@@ -11,11 +11,6 @@ use tqz_format::{ColumnPath, LevelContext, LevelModel, TrellisState};
 use crate::quantize::feedback::Entry;
 
 const STATES: usize = TrellisState::COUNT;
-/// Part of λ that counts here. By the closed form it would be .7: at equal steps two quantizers in turn err less, and a bit buys less. But
-/// levels lowered for the sake of bits weaken what passes through a layer, which the closed form does not see, and measured at equal size
-/// less is better: ResNet-20 at 1.2 bits .40 → .33 nats, ResNet-18 at .34 bits .0173 → .0158, DenseNet-40 at 1.65 bits the same.
-const LAMBDA_PART: f64 = 0.3;
-
 /// Paths that cost so much more than the cheapest one end: within three levels that one is in any state, for less. In units of c²; without
 /// it the loss at equal size is the same within .002 bit a weight (ResNet-18 and -20, DnCNN), in twice the time.
 const HOPELESS: f64 = 1.0;
@@ -77,19 +72,19 @@ impl Trellis {
         carried.for_each(|c| c[rows.clone()].fill(0.0));
     }
 
-    /// Goes on by one row; rows without a place have no level.
+    /// Goes on by one row; rows without a place have no level; a bit costs `price` in units of c².
     pub(super) fn step(
         &mut self,
         row: usize,
         entry: &Entry,
         (model, place): (&LevelModel, Option<usize>),
-        lambda: f64,
+        price: f64,
     ) {
         let Some(place) = place else {
             self.step_without_level(row, entry);
             return;
         };
-        let per_unit = LAMBDA_PART * lambda / f64::from(COST_ONE_BIT);
+        let per_unit = price / f64::from(COST_ONE_BIT);
         let mut best: [Option<Survivor>; STATES] = [None; STATES];
         let mut branches = [Branch::default(); STATES];
         let costs = self.survivors.iter().flatten().map(|s| s.cost);

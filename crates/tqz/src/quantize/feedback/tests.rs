@@ -1,7 +1,8 @@
 //! Distortion is that of the levels, feedback lowers it, blocks and groups are alike to whole matrices.
 
 use super::*;
-use crate::linalg::{BlockDiagonal, unit_upper};
+use crate::linalg::{BlockDiagonal, ColumnFactor, UnitUpper, unit_upper};
+use crate::quantize::StepFactors;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tqz_format::count_matrix;
@@ -41,6 +42,7 @@ fn distortion_reported_is_that_of_the_levels() {
         c: 0.02,
         lambda: 0.12,
         dependent: false,
+        sweeps: 0,
     };
     let outcome = quantize(&problem, &problem.steps(StepFactors::Both)).expect("in range");
     let direct = distortion(&w, &outcome.matrix, &a, &g);
@@ -49,6 +51,89 @@ fn distortion_reported_is_that_of_the_levels() {
         "{} {direct}",
         outcome.distortion
     );
+}
+
+#[test]
+fn sweeps_lower_distortion_and_bits_together() {
+    let (w, mut a, g) = case(40, 100);
+    // As damping leaves it: columns can be told apart.
+    a.diag_mut().mapv_inplace(|v| 2.0 * v);
+    let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
+    let cols = [input[0].d()];
+    for (dependent, output) in [(false, &output[..0]), (true, &output[..0]), (true, &output)] {
+        let rows = output.first().map_or(vec![1.0; 40], |g| g.d.clone());
+        let problem = Problem {
+            coefficients: &w,
+            period: 5,
+            input: &input,
+            output,
+            row_sensitivity: &rows,
+            col_sensitivity: &cols,
+            c: 0.4,
+            lambda: 0.12,
+            dependent,
+            sweeps: 0,
+        };
+        let white = Array2::eye(40);
+        let g = if output.is_empty() { &white } else { &g };
+        let [none, two] = [0, 2].map(|sweeps| {
+            let (bits, distortion) = spent(&Problem { sweeps, ..problem }, (&a, g));
+            distortion / (problem.c * problem.c) + problem.price() * bits
+        });
+        // Paths under feedback on both sides are near their best, and kept where nothing better is found.
+        let part = if output.is_empty() { 0.995 } else { 1.0 };
+        assert!(
+            two <= part * none,
+            "{dependent} {}: {none} {two}",
+            output.len()
+        );
+    }
+}
+
+fn levels(problem: Problem<'_>, steps: &Steps) -> Vec<i32> {
+    let outcome = quantize(&problem, steps).expect("in range");
+    outcome.matrix.to_row_major()
+}
+
+/// The plain twin: every weight in turn goes to the level nearest to what the others leave it.
+#[test]
+fn sweeps_in_blocks_are_those_of_single_columns() {
+    let (w, a, _) = case(6, 90);
+    let input = [factor(&[&a])];
+    let cols = [input[0].d()];
+    let problem = Problem {
+        coefficients: &w,
+        period: 9,
+        input: &input,
+        output: &[],
+        row_sensitivity: &[1.0; 6],
+        col_sensitivity: &cols,
+        c: 0.05,
+        lambda: 0.0,
+        dependent: false,
+        sweeps: 0,
+    };
+    let steps = problem.steps(StepFactors::None);
+    let step = step(steps.base);
+    let mut plain = levels(problem, &steps);
+    let before = plain.clone();
+    for j in 0..90 {
+        for r in 0..6 {
+            let error = |k: usize| f64::from(plain[r * 90 + k]) * step - f64::from(w[(r, k)]);
+            let others: f64 = (0..90)
+                .filter(|&k| k != j)
+                .map(|k| error(k) * a[(k, j)])
+                .sum();
+            let wanted = (f64::from(w[(r, j)]) - others / a[(j, j)]) / step;
+            plain[r * 90 + j] = wanted.signum() as i32 * (wanted.abs() + 0.5).floor() as i32;
+        }
+    }
+    assert_ne!(plain, before);
+    let once = Problem {
+        sweeps: 1,
+        ..problem
+    };
+    assert_eq!(levels(once, &steps), plain);
 }
 
 #[test]
@@ -67,6 +152,7 @@ fn feedback_on_each_side_lowers_distortion_at_equal_steps() {
             c: 0.1,
             lambda: 0.0,
             dependent: false,
+            sweeps: 0,
         };
         let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
         distortion(&w, &outcome.matrix, &a, &g)
@@ -86,7 +172,7 @@ fn blocks_of_a_push_errors_as_the_whole_matrix_does() {
     whole.slice_mut(s![40.., ..40]).fill(0.0);
     let parts = [a.slice(s![..40, ..40]), a.slice(s![40.., 40..])].map(|p| p.to_owned());
     let output = [unit_upper(&g).expect("definite")];
-    let levels = |input: &[ColumnFactor]| {
+    let levels = |input: &[ColumnFactor], sweeps: usize| {
         let problem = Problem {
             coefficients: &w,
             period: 9,
@@ -97,15 +183,18 @@ fn blocks_of_a_push_errors_as_the_whole_matrix_does() {
             c: 0.05,
             lambda: 0.12,
             dependent: false,
+            sweeps,
         };
         let outcome = quantize(&problem, &problem.steps(StepFactors::Both));
         outcome.expect("in range").matrix.to_row_major()
     };
     let [first, second] = &parts;
-    assert_eq!(
-        levels(&[factor(&[&whole])]),
-        levels(&[factor(&[first, second])])
-    );
+    for sweeps in [0, 2] {
+        assert_eq!(
+            levels(&[factor(&[&whole])], sweeps),
+            levels(&[factor(&[first, second])], sweeps)
+        );
+    }
 }
 
 #[test]
@@ -126,6 +215,7 @@ fn groups_are_coded_as_if_they_were_alone() {
         c: 0.05,
         lambda: 0.0,
         dependent: false,
+        sweeps: 0,
     };
     let steps = Steps {
         base: -200,
@@ -178,6 +268,7 @@ fn dependent_levels_follow_each_other_and_save_bits_at_equal_distortion() {
         c: 0.03,
         lambda: 0.12,
         dependent: false,
+        sweeps: 0,
     };
     let (bits, least) = spent(&plain, (&a, &g));
     // Larger steps until the distortion is that of the plain levels.
@@ -215,6 +306,7 @@ fn rows_without_levels_are_no_part_of_a_path() {
         c: 0.2,
         lambda: 0.12,
         dependent: true,
+        sweeps: 0,
     };
     let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
     assert_eq!(outcome.matrix.active_rows(), [1, 2, 3, 4, 7, 8, 9, 10]);
