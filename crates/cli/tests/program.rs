@@ -86,7 +86,18 @@ fn retraining_goes_on_where_it_was_stopped() {
     let last = log.lines().filter(|line| line.starts_with("60,"));
     assert_eq!(last.count(), 2);
 
+    // Bits allocated anew for trained weights: still a file of the same network and size, which --resume begins, too.
+    let anew = "retrain MODEL --data CALIB --images 96 --from whole.tqz --reallocate --preset fast --steps 4 --batch 16 -o anew.tqz --resume";
+    let anew = desk.json(anew);
+    assert!(anew["file_bytes"].as_u64() <= whole["file_bytes"].as_u64());
+    assert_ne!(desk.read("anew.tqz"), desk.read("whole.tqz"));
+    assert!(!desk.path("anew.start.tqz").exists());
+
     desk.refused("retrain MODEL --data CALIB", 2);
+    desk.refused(
+        "retrain MODEL --data CALIB --from start.tqz --preset fast -o x.tqz",
+        2,
+    );
     desk.refused(
         "retrain MODEL --data CALIB --from start.tqz --rate 7 -o x.tqz",
         2,

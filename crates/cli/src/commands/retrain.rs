@@ -3,17 +3,17 @@
 mod follow;
 mod images;
 mod names;
+mod start;
 mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use tqz::{Augment, EncoderConfig, Images, Progress, RateTarget, RetrainSpec, Source, TrainingSet};
+use anyhow::Context;
+use tqz::{Augment, Progress, RateTarget, RetrainSpec, Source, TrainingSet};
 use tqz_data::Layout;
 
 use crate::Common;
-use crate::commands::calibrate::Measurement;
 use crate::commands::names::Preset;
 use crate::data::{DataArgs, open};
 use crate::output::{Console, Stopped, Usage, check_apart, check_free, usage, whole, write_file};
@@ -22,13 +22,9 @@ use crate::progress::Bars;
 use follow::Follower;
 use images::training_set;
 use names::{DistanceName, LossName, OptimizerName};
+use start::start_file;
 use told::{Outcome, text};
 
-/// Images of the training set by which a start is compressed, at most.
-const START_IMAGES: usize = 1024;
-/// The same for networks of at least [`MANY_WEIGHTS`] weights, whose statistics have more unknowns (AlexNet at .2 bits: .0345 → .0315 nats).
-const MORE_START_IMAGES: usize = 4096;
-const MANY_WEIGHTS: u64 = 2_000_000;
 /// Images of a step that sees squares of pictures to be restored.
 const SQUARES_BATCH: usize = 16;
 
@@ -44,9 +40,12 @@ pub(crate) struct Args {
     /// Begin from this file, made from the network by any preset (default: compress first, with --preset)
     #[arg(long, value_name = "M.tqz")]
     from: Option<PathBuf>,
-    /// How the start is compressed where none is given
-    #[arg(long, value_enum, default_value_t = Preset::Balanced, conflicts_with = "from")]
-    preset: Preset,
+    /// Choose bases, steps and levels of --from anew for the weights that it holds (bits move to where trained weights need them), then train
+    #[arg(long, requires = "from")]
+    reallocate: bool,
+    /// How the start is compressed where none is given, or --reallocate is [default: balanced]
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
     /// Bits per weight of the whole file, at most (default with --from: its size)
     #[arg(long, value_name = "B", allow_negative_numbers = true, required_unless_present_any = ["from", "size"], conflicts_with = "size")]
     bits: Option<f64>,
@@ -111,7 +110,7 @@ pub(crate) struct Args {
     /// Where checkpoints are kept (default: the output's name with .checkpoint)
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Go on from the checkpoint
+    /// Go on from the checkpoint, or from the beginning where there is none yet
     #[arg(long)]
     resume: bool,
     /// A line for every step and judgement, as CSV
@@ -121,57 +120,46 @@ pub(crate) struct Args {
     images: DataArgs,
 }
 
+impl Args {
+    /// Whether the file that training begins from is compressed here.
+    fn makes_start(&self) -> bool {
+        self.from.is_none() || self.reallocate
+    }
+}
+
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     let begin = Instant::now();
     let output = named(args.output.as_ref(), &args.model, "tqz");
     check_free(&output, common.force)?;
     let device = super::device(common)?;
     let bars = Bars::new(console);
+    if args.preset.is_some() && !args.makes_start() {
+        let told = "--preset is how a start is compressed, and --from is one: leave one out, or give --reallocate";
+        return Err(Usage::new(told.to_owned()).into());
+    }
     let data = open(&args.data, &args.images, common.seed)?;
     let source = Source::read(&args.model, &device)?;
     let set = training_set(&data, &bars)?;
-    if set.len() < data.len() {
-        let told = format!(
-            "only the first {} of {} images fit into memory",
-            set.len(),
-            data.len()
-        );
-        console.note(0, &format!("warning: {told}"));
-    }
     let channels_last = data.card().preprocess.layout == Layout::Nhwc;
     let cut = Cut::new(args, (&source, &set), channels_last);
-    if let (None, Some(side)) = (args.patch, cut.patch) {
-        let told = format!(
-            "a step sees {} squares of {side} pixels (--patch 0: whole images)",
-            cut.batch
-        );
-        console.note(0, &told);
-    }
+    tell(args, (&set, data.len()), cut, console);
     let spec = spec(args, (&set, cut), common.seed)?;
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
     let kept_start = checkpoint.with_extension("start.tqz");
     check_own_files(args, (&checkpoint, &kept_start, &output), common.force)?;
-    let resume = match args.resume {
+    let resume = match args.resume && checkpoint.exists() {
         true => Some(super::read(&checkpoint)?),
         false => None,
     };
-    let start = match (&args.from, &resume) {
-        (Some(path), _) => super::read(path)?,
-        (None, Some(_)) => super::read(&kept_start)?,
-        (None, None) => {
-            let bytes = compressed(args, (&source, &set), common.seed, &bars)?;
-            write_file(&kept_start, &bytes, true)?;
-            bytes
-        }
-    };
+    let start = start_file(args, (&source, &set), (&kept_start, common.seed), &bars)?;
     let start_seconds = begin.elapsed().as_secs_f64();
     let follower = Follower::new(
         &bars,
         console,
         (&checkpoint, args.log.as_deref()),
         &spec,
-        args.resume,
+        resume.is_some(),
     )?;
     let outcome = tqz::retrain(&source, &start, (&set, &spec), resume.as_deref(), &follower)
         .with_context(|| args.model.display().to_string())?;
@@ -189,7 +177,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     write_file(&output, &retrained.bytes, common.force)?;
     // They are of no more use; a file that cannot be removed does no harm. A start that the user gave is the user's.
     let _ = std::fs::remove_file(&checkpoint);
-    if args.from.is_none() {
+    if args.makes_start() {
         let _ = std::fs::remove_file(&kept_start);
     }
     let outcome = Outcome {
@@ -209,6 +197,21 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     console.result(&outcome, || text(&outcome, &retrained))
 }
 
+/// What a user may not expect: images left out, squares instead of images.
+fn tell(args: &Args, (set, images): (&TrainingSet, usize), cut: Cut, console: &Console) {
+    if set.len() < images {
+        let fit = set.len();
+        let told = format!("warning: only the first {fit} of {images} images fit into memory");
+        console.note(0, &told);
+    }
+    if let (None, Some(side)) = (args.patch, cut.patch) {
+        let batch = cut.batch;
+        let told =
+            format!("a step sees {batch} squares of {side} pixels (--patch 0: whole images)");
+        console.note(0, &told);
+    }
+}
+
 /// Refuses to write over files of an earlier run that is not gone on with.
 fn check_own_files(
     args: &Args,
@@ -217,7 +220,7 @@ fn check_own_files(
 ) -> anyhow::Result<()> {
     let mut written = vec![checkpoint];
     written.extend(args.log.as_deref());
-    if args.from.is_none() {
+    if args.makes_start() {
         written.push(kept_start);
     }
     let mut names: Vec<&Path> = written.iter().copied().chain([output]).collect();
@@ -237,35 +240,6 @@ fn named(given: Option<&PathBuf>, other: &Path, ending: &str) -> PathBuf {
     given
         .cloned()
         .unwrap_or_else(|| other.with_extension(ending))
-}
-
-/// The best file after training alone, from the first images.
-fn compressed(
-    args: &Args,
-    (source, set): (&Source, &TrainingSet),
-    seed: u64,
-    bars: &Bars,
-) -> anyhow::Result<Vec<u8>> {
-    let target = match (args.bits, args.size) {
-        (Some(bits), _) => RateTarget::BitsPerWeight(bits),
-        (_, Some(bytes)) => RateTarget::Bytes(bytes),
-        _ => bail!("one of --bits and --size is needed"),
-    };
-    let config = EncoderConfig {
-        effort: args.preset.into(),
-        paper: args.preset.paper(tqz::PaperSpec::default()),
-        seed,
-        ..EncoderConfig::new(target)
-    };
-    config.check().map_err(usage)?;
-    let images: Images = set.some_images(match source.weight_count() {
-        MANY_WEIGHTS.. => MORE_START_IMAGES,
-        _ => START_IMAGES,
-    });
-    let statistics = images.calibrate(source, (Measurement::default().metric, seed), bars)?;
-    let (bytes, _) = tqz::compress(source, &statistics, Some(&images), &config, bars)
-        .with_context(|| args.model.display().to_string())?;
-    Ok(bytes)
 }
 
 /// How much of how many images a step sees.
