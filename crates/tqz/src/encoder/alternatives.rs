@@ -141,18 +141,22 @@ impl Alternatives {
         quantizer: QuantizerSpec,
         (c, limit): (f64, Limit),
     ) -> Result<CodedLayer, TqzError> {
-        if let Some(limit) = limit {
-            *way = Way::First(Rows::First(limit));
-        }
         let in_second = |second| -> Result<CodedLayer, TqzError> {
-            self.judged(code_layer(second, quantizer, (c, &mut Rows::Undecided))?)
+            self.judged(code_layer(
+                second,
+                quantizer,
+                (c, None),
+                &mut Rows::Undecided,
+            )?)
         };
-        let (second, mut rows) = match (&self.second, *way) {
+        // A limit of rows is met in the first way only.
+        let second = self.second.as_ref().filter(|_| limit.is_none());
+        let (second, mut rows) = match (second, *way) {
             (Some(second), Way::Second) => return in_second(second),
             (_, Way::First(rows)) => (None, rows),
-            (second, _) => (second.as_ref(), Rows::Undecided),
+            (second, _) => (second, Rows::Undecided),
         };
-        let first = code_layer(&self.first, quantizer, (c, &mut rows))?;
+        let first = code_layer(&self.first, quantizer, (c, limit), &mut rows)?;
         *way = Way::First(rows);
         let Some(second) = second else {
             return Ok(first);

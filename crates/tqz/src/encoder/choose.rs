@@ -74,15 +74,15 @@ pub(crate) fn choose(
         _ => 0,
     };
     let standard = candidate(job, judged, (&Trust::standard(), None))?;
-    let known = !job.statistics.spare(images);
-    let rounds_again = if known || job.config.effort == Effort::Best {
+    let seen = !job.statistics.spare(images);
+    let rounds_again = if seen || job.config.effort == Effort::Best {
         rounds
     } else {
         0
     };
     let (best, statistics) = with_statistics_again(job, judged, standard, rounds_again)?;
     // What was learnt from the images kept back seems to do no harm on these.
-    let leaked = statistics.is_none() && known;
+    let leaked = statistics.is_none() && seen;
     let job = Job {
         statistics: statistics.as_ref().unwrap_or(job.statistics),
         ..job

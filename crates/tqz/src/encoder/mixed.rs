@@ -109,7 +109,7 @@ impl Mixed {
             c,
             lambda: quantizer.lambda,
             dependent: quantizer.dependent == Some(true),
-            sweeps: 0,
+            descents: 0,
         };
         let coded = quantize(&problem, &problem.steps(StepFactors::Both))?.matrix;
         let t = self.with_components(&coded)?;
@@ -230,7 +230,7 @@ impl Mixed {
             c,
             lambda: quantizer.lambda,
             dependent: quantizer.dependent == Some(true),
-            sweeps: 0,
+            descents: 0,
         };
         Ok(quantize(&problem, &problem.steps(StepFactors::Both))?.matrix)
     }

@@ -211,9 +211,9 @@ fn repaired(
 ) -> Result<(Network, Repaired), TqzError> {
     let mut coded = pass.at(step)?;
     if drift::is_worth_while(job) {
-        // At this step, whatever size that gives.
+        // At the size of this step: what is gained is to show in the loss.
         let config = EncoderConfig {
-            target: RateTarget::Step(step),
+            target: RateTarget::Bytes(coded.bytes.len() as u64),
             ..*job.config
         };
         let job = Job {

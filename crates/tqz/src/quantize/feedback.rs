@@ -21,7 +21,7 @@ const BLOCK: usize = 32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
     pub(super) w: f64,
-    /// What earlier columns pushed into it.
+    /// What earlier columns pushed into it, in coordinate descent all others.
     pub(super) pushed: f32,
     pub(super) step: f64,
     /// Distortion of one unit of squared error.
@@ -51,7 +51,7 @@ pub(crate) fn quantize(problem: &Problem<'_>, steps: &Steps) -> Result<Outcome, 
     // Rows without levels are not coded and so no part of a path: which they are is seen without the trellis.
     let plain = Problem {
         dependent: false,
-        sweeps: 0,
+        descents: 0,
         ..*problem
     };
     let whole = steps.doubled();
@@ -77,7 +77,7 @@ struct Pass<'a> {
     problem: &'a Problem<'a>,
     /// Coefficients transposed.
     w: Array2<f32>,
-    /// What earlier columns pushed into each entry.
+    /// What earlier columns pushed into each entry, in coordinate descent all others.
     pushed: Array2<f32>,
     /// `NᵗE`: errors with the rows' feedback.
     z: Array2<f32>,
@@ -128,15 +128,17 @@ impl<'a> Pass<'a> {
     fn run(mut self, steps: &Steps) -> Result<Outcome, FormatError> {
         self.first();
         let mut least = self.cost();
-        for _ in 0..self.problem.sweeps {
+        for _ in 0..self.problem.descents {
             let before = (self.levels.clone(), self.distortion);
-            self.sweep();
+            self.descend();
             let cost = self.cost();
-            if cost >= least {
+            if cost < least {
+                least = cost;
+            } else {
+                // The rest is of no use any more.
                 (self.levels, self.distortion) = before;
                 break;
             }
-            least = cost;
         }
         self.outcome(steps)
     }
@@ -357,6 +359,6 @@ impl<'a> Pass<'a> {
     }
 }
 
-mod sweep;
+mod descent;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Column transforms `T = UᵗW`, `W = S·T`: the KLT of the layer's output energy and the End-to-end Learned Transform,
 //! which diagonalises the output energy and the output-gradient covariance together (paper Eq. 12, Theorem 3).
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use crate::config::Basis;
 use crate::linalg::{
@@ -39,19 +39,20 @@ pub(crate) fn column_basis(
     }
 }
 
-/// Orthonormal eigenvectors U of C: `T = UᵗW`, `S = U`; row k has sensitivity `(UᵗGU)_kk`.
+/// Orthonormal eigenvectors U of C, in falling order of what their rows of T do to the output: `T = UᵗW`, `S = U`; row k has sensitivity `(UᵗGU)_kk`.
 fn klt(w: &Array2<f64>, c: &Array2<f64>, g: &Array2<f64>) -> Result<ColumnBasis, NumericalFailure> {
     let (values, u) = symmetric_eigen(c)?;
     let t = product(Block::whole(&u).t(), Block::whole(w));
     let gu = product(Block::whole(g), Block::whole(&u));
-    let row_sensitivity: Vec<f64> = (0..u.ncols())
-        .map(|k| u.column(k).dot(&gu.column(k)))
-        .collect();
-    let energy = values.iter().zip(&row_sensitivity).map(|(v, s)| v * s);
+    let sensitivity = |k: usize| u.column(k).dot(&gu.column(k));
+    let mut rows: Vec<(usize, f64)> = (0..u.ncols()).map(|k| (k, sensitivity(k))).collect();
+    let energy = |&(k, s): &(usize, f64)| values[k] * s;
+    rows.sort_by(|a, b| energy(b).total_cmp(&energy(a)));
+    let numbers: Vec<usize> = rows.iter().map(|(k, _)| *k).collect();
     Ok(ColumnBasis {
-        t: t.mapv(|v| v as f32),
-        energy: energy.collect(),
-        row_sensitivity,
+        t: t.select(Axis(0), &numbers).mapv(|v| v as f32),
+        energy: rows.iter().map(energy).collect(),
+        row_sensitivity: rows.into_iter().map(|(_, s)| s).collect(),
     })
 }
 

@@ -42,7 +42,7 @@ fn distortion_reported_is_that_of_the_levels() {
         c: 0.02,
         lambda: 0.12,
         dependent: false,
-        sweeps: 0,
+        descents: 0,
     };
     let outcome = quantize(&problem, &problem.steps(StepFactors::Both)).expect("in range");
     let direct = distortion(&w, &outcome.matrix, &a, &g);
@@ -54,7 +54,7 @@ fn distortion_reported_is_that_of_the_levels() {
 }
 
 #[test]
-fn sweeps_lower_distortion_and_bits_together() {
+fn descent_lowers_distortion_with_the_price_of_bits() {
     let (w, mut a, g) = case(40, 100);
     // As damping leaves it: columns can be told apart.
     a.diag_mut().mapv_inplace(|v| 2.0 * v);
@@ -72,12 +72,18 @@ fn sweeps_lower_distortion_and_bits_together() {
             c: 0.4,
             lambda: 0.12,
             dependent,
-            sweeps: 0,
+            descents: 0,
         };
         let white = Array2::eye(40);
         let g = if output.is_empty() { &white } else { &g };
-        let [none, two] = [0, 2].map(|sweeps| {
-            let (bits, distortion) = spent(&Problem { sweeps, ..problem }, (&a, g));
+        let [none, two] = [0, 2].map(|descents| {
+            let (bits, distortion) = spent(
+                &Problem {
+                    descents,
+                    ..problem
+                },
+                (&a, g),
+            );
             distortion / (problem.c * problem.c) + problem.price() * bits
         });
         // Paths under feedback on both sides are near their best, and kept where nothing better is found.
@@ -90,6 +96,56 @@ fn sweeps_lower_distortion_and_bits_together() {
     }
 }
 
+/// Whatever it does to the cost: what is reported, and pushed into columns, is that of the levels.
+#[test]
+fn descent_keeps_account_of_errors() {
+    let (w, mut a, g) = case(24, 100);
+    a.diag_mut().mapv_inplace(|v| 2.0 * v);
+    a.slice_mut(s![..60, 60..]).fill(0.0);
+    a.slice_mut(s![60.., ..60]).fill(0.0);
+    let parts = [a.slice(s![..60, ..60]), a.slice(s![60.., 60..])].map(|p| p.to_owned());
+    let input = [factor(&[&parts[0], &parts[1]])];
+    let output = [unit_upper(&g).expect("definite")];
+    let cols = [input[0].d()];
+    for dependent in [false, true] {
+        let problem = Problem {
+            coefficients: &w,
+            period: 5,
+            input: &input,
+            output: &output,
+            row_sensitivity: &output[0].d,
+            col_sensitivity: &cols,
+            c: 0.2,
+            lambda: 0.12,
+            dependent,
+            descents: 0,
+        };
+        let steps = problem.steps(StepFactors::Both);
+        let all: Vec<u32> = (0..24).collect();
+        let mut pass = Pass::new(&problem, &steps, &all);
+        pass.first();
+        let first = pass.levels.clone();
+        pass.descend();
+        pass.descend();
+        assert_ne!(pass.levels, first, "{dependent}");
+        let matrix = pass.outcome(&steps).expect("in range").matrix;
+        let direct = distortion(&w, &matrix, &a, &g);
+        assert!(
+            (pass.distortion / direct - 1.0).abs() < 1e-3,
+            "{dependent}: {} {direct}",
+            pass.distortion
+        );
+        let values = Array2::from_shape_vec(w.dim(), matrix.values_f64()).expect("shape");
+        let error = (values - w.mapv(f64::from)).mapv(|e| e as f32);
+        let (m, n) = (&input[0].blocks[0].m, &output[0].m);
+        let left = n.t().dot(&error.slice(s![.., ..60])).dot(m);
+        let account = &pass.z + &pass.pushed;
+        for ((j, r), kept) in account.slice(s![..60, ..]).indexed_iter() {
+            assert!((kept - left[(r, j)]).abs() < 1e-3, "{dependent} {j} {r}");
+        }
+    }
+}
+
 fn levels(problem: Problem<'_>, steps: &Steps) -> Vec<i32> {
     let outcome = quantize(&problem, steps).expect("in range");
     outcome.matrix.to_row_major()
@@ -97,7 +153,7 @@ fn levels(problem: Problem<'_>, steps: &Steps) -> Vec<i32> {
 
 /// The plain twin: every weight in turn goes to the level nearest to what the others leave it.
 #[test]
-fn sweeps_in_blocks_are_those_of_single_columns() {
+fn descent_in_blocks_is_that_of_single_columns() {
     let (w, a, _) = case(6, 90);
     let input = [factor(&[&a])];
     let cols = [input[0].d()];
@@ -111,7 +167,7 @@ fn sweeps_in_blocks_are_those_of_single_columns() {
         c: 0.05,
         lambda: 0.0,
         dependent: false,
-        sweeps: 0,
+        descents: 0,
     };
     let steps = problem.steps(StepFactors::None);
     let step = step(steps.base);
@@ -130,7 +186,7 @@ fn sweeps_in_blocks_are_those_of_single_columns() {
     }
     assert_ne!(plain, before);
     let once = Problem {
-        sweeps: 1,
+        descents: 1,
         ..problem
     };
     assert_eq!(levels(once, &steps), plain);
@@ -152,7 +208,7 @@ fn feedback_on_each_side_lowers_distortion_at_equal_steps() {
             c: 0.1,
             lambda: 0.0,
             dependent: false,
-            sweeps: 0,
+            descents: 0,
         };
         let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
         distortion(&w, &outcome.matrix, &a, &g)
@@ -172,7 +228,7 @@ fn blocks_of_a_push_errors_as_the_whole_matrix_does() {
     whole.slice_mut(s![40.., ..40]).fill(0.0);
     let parts = [a.slice(s![..40, ..40]), a.slice(s![40.., 40..])].map(|p| p.to_owned());
     let output = [unit_upper(&g).expect("definite")];
-    let levels = |input: &[ColumnFactor], sweeps: usize| {
+    let levels = |input: &[ColumnFactor], descents: usize| {
         let problem = Problem {
             coefficients: &w,
             period: 9,
@@ -183,16 +239,16 @@ fn blocks_of_a_push_errors_as_the_whole_matrix_does() {
             c: 0.05,
             lambda: 0.12,
             dependent: false,
-            sweeps,
+            descents,
         };
         let outcome = quantize(&problem, &problem.steps(StepFactors::Both));
         outcome.expect("in range").matrix.to_row_major()
     };
     let [first, second] = &parts;
-    for sweeps in [0, 2] {
+    for descents in [0, 1] {
         assert_eq!(
-            levels(&[factor(&[&whole])], sweeps),
-            levels(&[factor(&[first, second])], sweeps)
+            levels(&[factor(&[&whole])], descents),
+            levels(&[factor(&[first, second])], descents)
         );
     }
 }
@@ -215,7 +271,7 @@ fn groups_are_coded_as_if_they_were_alone() {
         c: 0.05,
         lambda: 0.0,
         dependent: false,
-        sweeps: 0,
+        descents: 0,
     };
     let steps = Steps {
         base: -200,
@@ -268,7 +324,7 @@ fn dependent_levels_follow_each_other_and_save_bits_at_equal_distortion() {
         c: 0.03,
         lambda: 0.12,
         dependent: false,
-        sweeps: 0,
+        descents: 0,
     };
     let (bits, least) = spent(&plain, (&a, &g));
     // Larger steps until the distortion is that of the plain levels.
@@ -306,7 +362,7 @@ fn rows_without_levels_are_no_part_of_a_path() {
         c: 0.2,
         lambda: 0.12,
         dependent: true,
-        sweeps: 0,
+        descents: 0,
     };
     let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
     assert_eq!(outcome.matrix.active_rows(), [1, 2, 3, 4, 7, 8, 9, 10]);
