@@ -131,7 +131,8 @@ impl Alternatives {
         transformed.map_or(&[], |transformed| &transformed.basis.energy)
     }
 
-    /// Codes the layer with the constant `c`: in the first way with at most so many rows of T, in the way given, or in the better one, which is noted.
+    /// Codes the layer with the constant `c`: in the first way with at most so many rows of T, in the way given, or in the better one; which way
+    /// and which rows is noted.
     ///
     /// # Errors
     /// Numbers that cannot be solved for, or that the format cannot hold.

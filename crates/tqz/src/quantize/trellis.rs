@@ -11,10 +11,12 @@ use tqz_format::{ColumnPath, LevelContext, LevelModel, TrellisState};
 use crate::quantize::feedback::Entry;
 
 const STATES: usize = TrellisState::COUNT;
-/// Paths that cost so much more than the cheapest one end: within three levels that one is in any state, for less. In units of c², where a level's squared error is a quarter (in coordinate descent it is
-/// more, and so is this); without
-/// it the loss at equal size is the same within .002 bit a weight (ResNet-18 and -20, DnCNN), in twice the time.
+/// Paths that cost so much more than the cheapest one end: within three levels that one is in any state, for less. In units of c², where a
+/// level's squared error is a quarter (in coordinate descent it is more, and so is this); without it the loss at equal size is the same
+/// within .002 bit a weight (ResNet-18 and -20, DnCNN), in twice the time.
 const HOPELESS: f64 = 1.0;
+/// Squared error of a level in units of c² where steps follow the sensitivities: levels count half the steps of the two quantizers.
+const USUAL_WEIGHT: f64 = 0.25;
 
 /// How a path came into a state.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,7 +91,8 @@ impl Trellis {
         let mut best: [Option<Survivor>; STATES] = [None; STATES];
         let mut branches = [Branch::default(); STATES];
         let costs = self.survivors.iter().flatten().map(|s| s.cost);
-        let worth = costs.fold(f64::INFINITY, f64::min) + HOPELESS * (4.0 * entry.weight).max(1.0);
+        let worth =
+            costs.fold(f64::INFINITY, f64::min) + HOPELESS * (entry.weight / USUAL_WEIGHT).max(1.0);
         for (number, survivor) in self.survivors.iter().enumerate() {
             let Some(survivor) = survivor.filter(|s| s.cost <= worth) else {
                 continue;
