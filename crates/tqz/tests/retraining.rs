@@ -12,7 +12,7 @@ use tqz::{
     Source, Statistics, StepNote, Target, TqzError, TrainingSet, TransformSpec, Watch,
 };
 use tqz_engine::EngineDevice;
-use tqz_format::Packing;
+use tqz_format::{LevelMatrix, Packing};
 
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
 
@@ -104,22 +104,23 @@ fn retrained(start: &[u8], spec: &RetrainSpec) -> Retrained {
     }
 }
 
-/// How the matrices of a file are packed.
-fn packings(bytes: &[u8]) -> Vec<Packing> {
+/// Something of every matrix of a file.
+fn of_matrices<T>(bytes: &[u8], of: impl Fn(&LevelMatrix) -> T) -> Vec<T> {
     let model = CompressedModel::decode(bytes).expect("decodes");
     let layers = model.file().layers.iter();
     let blocks = layers.flat_map(|layer| &layer.blocks);
     let matrices = blocks.flat_map(|block| block.coding.matrices());
-    matrices.map(|matrix| matrix.packing().clone()).collect()
+    matrices.map(of).collect()
+}
+
+/// How the matrices of a file are packed.
+fn packings(bytes: &[u8]) -> Vec<Packing> {
+    of_matrices(bytes, |matrix| matrix.packing().clone())
 }
 
 /// The steps of the matrices of a file.
 fn steps_of(bytes: &[u8]) -> Vec<i32> {
-    let model = CompressedModel::decode(bytes).expect("decodes");
-    let layers = model.file().layers.iter();
-    let blocks = layers.flat_map(|layer| &layer.blocks);
-    let matrices = blocks.flat_map(|block| block.coding.matrices());
-    matrices.map(|matrix| matrix.scale().base).collect()
+    of_matrices(bytes, |matrix| matrix.scale().base)
 }
 
 #[test]
