@@ -226,6 +226,16 @@ impl LevelMatrix {
         self.spec
     }
 
+    /// The same levels with other steps.
+    ///
+    /// # Errors
+    /// Exponents beyond their limits or of another number.
+    pub fn with_scale(mut self, scale: StepScale) -> Result<Self, FormatError> {
+        self.scale = scale;
+        self.validate()?;
+        Ok(self)
+    }
+
     /// The steps' exponents.
     #[must_use]
     pub fn scale(&self) -> &StepScale {

@@ -44,14 +44,14 @@ pub(crate) fn is_worth_while(job: Job<'_>) -> bool {
     affordable && job.config.macs.is_none() && job.config.quantizer.feedback
 }
 
-/// Codes the network with drift compensated, at the size of the target; gives what was there where that is no better on the images kept back.
+/// Codes the network with drift compensated, at the size of the target less what is to be kept free; gives what was there where that is no better on the images kept back.
 ///
 /// # Errors
 /// As coding and running the network.
 pub(crate) fn compensated(
     job: Job<'_>,
     pass: &Pass<'_>,
-    coded: Coded,
+    (coded, reserve_bytes): (Coded, u64),
     (images, yardstick): (&Images, &Yardstick<'_>),
 ) -> Result<Coded, TqzError> {
     let original = job.source.network();
@@ -70,7 +70,7 @@ pub(crate) fn compensated(
     let distance = |network: &Network| -> Result<f64, TqzError> {
         Ok(matched_sides(job, network, (images, yardstick))?.1)
     };
-    let Some(found) = run.at_size(&coded)? else {
+    let Some(found) = run.at_size(&coded, reserve_bytes)? else {
         return Ok(coded);
     };
     let better = distance(&quantized_network(job, &found.layers)?)? < distance(&run.start)?;
@@ -119,9 +119,10 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Runs at the step of `coded` and at steps near it until the size is met.
-    fn at_size(&self, coded: &Coded) -> Result<Option<Coded>, TqzError> {
+    fn at_size(&self, coded: &Coded, reserve_bytes: u64) -> Result<Option<Coded>, TqzError> {
         let weights = self.job.source.weight_count();
         let limit = self.job.config.target.limit(weights);
+        let limit = limit.map(|limit| limit.saturating_sub(reserve_bytes));
         let mut step = coded.step;
         let mut best: Option<Coded> = None;
         for _ in 0..ROUNDS {

@@ -9,8 +9,11 @@ use crate::encoder::pass::{Coded, quantized_network};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::{Images, spread};
-use crate::repair::{SideValues, TuneSpec, match_moments, side_values, tune};
+use crate::repair::{
+    SideValues, TuneSpec, Turnable, gained_layers, match_moments, side_values, tune,
+};
 use crate::side::quantize_vector;
+use crate::source::Source;
 
 /// A model of a smaller fixed batch is not matched: too few images for a channel's spread.
 const LEAST_BATCH: usize = 16;
@@ -70,7 +73,17 @@ pub(crate) fn matched_sides(
     })
 }
 
-/// New side values for the coded layers, and the distance on the images kept back that remains with them.
+/// What repair found.
+pub(crate) struct Repair {
+    /// Side values by the name of their tensor.
+    pub(crate) sides: SideValues,
+    /// Gains of rows by the name of their layer's weights.
+    pub(crate) gains: SideValues,
+    /// Distance on the images kept back that remains with them.
+    pub(crate) distance: f64,
+}
+
+/// New side values and gains for the coded layers.
 ///
 /// # Errors
 /// A network that does not run on the images.
@@ -78,21 +91,39 @@ pub(crate) fn repair(
     job: Job<'_>,
     coded: &Coded,
     (images, yardstick): (&Images, &Yardstick<'_>),
-) -> Result<(SideValues, f64), TqzError> {
+) -> Result<Repair, TqzError> {
+    let source = job.source;
     let network = quantized_network(job, &coded.layers)?;
-    let (start, distance) = matched_sides(job, &network, (images, yardstick))?;
+    let (mut start, distance) = matched_sides(job, &network, (images, yardstick))?;
     if start.is_empty() {
-        return Ok((start, distance));
+        return Ok(Repair {
+            sides: start,
+            gains: SideValues::new(),
+            distance,
+        });
     }
+    let gained = gained(source).into_iter().map(|i| &source.layers()[i]);
+    let quantized = Turnable::new(&network, gained);
+    start.extend(quantized.unit_gains());
     let spec = spec(job, images);
-    let networks = (job.source.network(), &network);
-    tune(
-        networks,
+    let (mut sides, distance) = tune(
+        (source.network(), &quantized),
         (&start, distance),
         (images, yardstick),
         spec,
         job.progress,
-    )
+    )?;
+    let gains = quantized.take_gains(&mut sides);
+    Ok(Repair {
+        sides,
+        gains,
+        distance,
+    })
+}
+
+/// Layers of a network that have gains.
+pub(crate) fn gained(source: &Source) -> Vec<usize> {
+    gained_layers(source.network(), source.layers(), source.knobs())
 }
 
 /// Side values as the file stores them, with so many significant bits.

@@ -10,6 +10,7 @@ mod column;
 mod conditioned;
 mod drift;
 mod finish;
+mod gains;
 mod guess;
 mod layer;
 mod mixed;
@@ -94,34 +95,36 @@ pub fn compress(
         return report(job, &pass, coded);
     };
     job.budget = Budget::new(source, images, config.effort)?;
+    with_images(job, images)
+}
+
+/// Compresses a network by what images measure: everything chosen, coded at the size, repaired, written.
+fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzError> {
+    let source = job.source;
     let held = spread(images.held(), job.budget.measured_images);
     let yardstick = Yardstick::new(source.network(), images, &held)?;
     let mut choice = choose(job, images, &yardstick)?;
     let again = choice.statistics.take();
-    job.statistics = again.as_ref().unwrap_or(statistics);
+    let job = Job {
+        statistics: again.as_ref().unwrap_or(job.statistics),
+        ..job
+    };
     let mut pass = Pass::new(job, &choice.trust)?;
     pass.set_vectors(side_vectors(job, &choice.sides, choice.side_bits));
-    let coded = pass.search(Hint {
+    let of_gains = gains::reserve_bytes(source);
+    let mut coded = pass.search(Hint {
         step: Some(choice.step),
-        reserve_bytes: pass.side_bytes()? / 50 + 16,
+        reserve_bytes: pass.side_bytes()? / 50 + 16 + of_gains,
     })?;
-    let coded = if drift::is_worth_while(job) {
-        drift::compensated(job, &pass, coded, (images, &yardstick))?
-    } else {
-        coded
-    };
-    let step = coded.step;
-    let (sides, distance) = repair(job, &coded, (images, &yardstick))?;
-    pass.set_vectors(side_vectors(job, &sides, choice.side_bits));
-    let mut coded = pass.encode_again(coded)?;
-    if !pass.fits(&coded) {
-        coded = pass.search(Hint {
-            step: Some(step),
-            reserve_bytes: 0,
-        })?;
+    if drift::is_worth_while(job) {
+        let start = (coded, of_gains);
+        coded = drift::compensated(job, &pass, start, (images, &yardstick))?;
     }
+    let repair = repair(job, &coded, (images, &yardstick))?;
+    pass.set_vectors(side_vectors(job, &repair.sides, choice.side_bits));
+    let coded = gains::fitted(&pass, &coded, &repair.gains)?;
     let (bytes, mut report) = report(job, &pass, coded)?;
-    report.measured_distortion = Some(distance);
+    report.measured_distortion = Some(repair.distance);
     Ok((bytes, report))
 }
 

@@ -12,6 +12,7 @@ use crate::allocate::{Hint, Trial, search_step};
 use crate::encoder::Job;
 use crate::encoder::alternatives::{Alternatives, Way, untransformed};
 use crate::encoder::conditioned::unmeasured_sensitivity;
+use crate::encoder::gains::with_gains;
 use crate::encoder::guess::step_for;
 use crate::encoder::layer::CodedLayer;
 use crate::encoder::speed::{Limit, Worth, limits as limits_of, part_of_dense};
@@ -21,6 +22,7 @@ use crate::export::work_of_layers;
 use crate::layout::WeightLayer;
 use crate::macs::Work;
 use crate::notes::drop_dear_notes;
+use crate::repair::SideValues;
 
 /// Octaves of the step constant after which it is decided again how each layer is coded.
 const FAR: f64 = 1.0;
@@ -291,14 +293,16 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// The file of the same layers with the side vectors there are now.
+    /// The file of the same layers with gains and the side vectors there are now.
     ///
     /// # Errors
     /// Values that the format cannot hold.
-    pub(crate) fn encode_again(&self, coded: Coded) -> Result<Coded, TqzError> {
+    pub(crate) fn with_gains(&self, coded: &Coded, gains: &SideValues) -> Result<Coded, TqzError> {
+        let layers = with_gains(self.job.source, &coded.layers, gains)?;
         Ok(Coded {
-            bytes: self.bytes(&coded.layers)?,
-            ..coded
+            bytes: self.bytes(&layers)?,
+            layers,
+            ..*coded
         })
     }
 

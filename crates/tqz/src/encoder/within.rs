@@ -220,18 +220,18 @@ fn repaired(
             config: &config,
             ..job
         };
-        coded = drift::compensated(job, pass, coded, judged)?;
+        coded = drift::compensated(job, pass, (coded, 0), judged)?;
     }
-    let (sides, distance) = repair(job, &coded, judged)?;
-    let vectors = side_vectors(job, &sides, choice.side_bits);
+    let repair = repair(job, &coded, judged)?;
+    let vectors = side_vectors(job, &repair.sides, choice.side_bits);
     pass.set_vectors(vectors.clone());
-    let coded = pass.encode_again(coded)?;
+    let coded = pass.with_gains(&coded, &repair.gains)?;
     let network = quantized_network(job, &coded.layers)?;
-    let network = network.with_weights(&rounded(&sides, choice.side_bits)?)?;
+    let network = network.with_weights(&rounded(&repair.sides, choice.side_bits)?)?;
     let repaired = Repaired {
         coded,
         vectors,
-        distance,
+        distance: repair.distance,
     };
     Ok((network, repaired))
 }

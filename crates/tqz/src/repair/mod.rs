@@ -2,6 +2,7 @@
 //! every channel's mean and spread are the original's again, then by gradient steps toward the original's outputs
 //! (theory §8.6–8.7).
 
+mod gains;
 mod moments;
 mod tune;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 use tqz_engine::{LayerOp, Network};
 
+pub(crate) use gains::{Turnable, gained_layers};
 pub(crate) use moments::{Moments, match_moments};
 pub(crate) use tune::{TuneSpec, tune};
 
@@ -25,7 +27,7 @@ pub(crate) struct Knob {
     pub(crate) offset: String,
 }
 
-/// Side values by the name of their tensor.
+/// Side values by the name of their tensor; where gains are tuned, under the name of a layer's weights the factors of its rows.
 pub(crate) type SideValues = BTreeMap<String, ArrayD<f32>>;
 
 /// The knobs of a network, in execution order, of those tensors that `changeable` admits.

@@ -14,7 +14,7 @@ use crate::fidelity::{Yardstick, first_output};
 use crate::images::Images;
 use crate::outputs::{OutputKind, rows};
 use crate::progress::Progress;
-use crate::repair::SideValues;
+use crate::repair::{SideValues, Turnable};
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
 const SHARD: usize = 8;
@@ -53,7 +53,7 @@ struct Moments {
     size: f32,
 }
 
-/// Tunes the stored tensors `start` (by name, with their values and the distance they leave) of `quantized`; returns the best values seen by the yardstick,
+/// Tunes the values `start` that can be turned of `quantized`, which leave so much distance; returns the best values seen by the yardstick,
 /// at worst those given, and their distance. Where a judgement is no better than an earlier one it goes on from the best, more slowly: what is
 /// a small step to one network ruins another (MobileNet at 3.5 bits: .025 → .28 nats in 13 steps at the rate that serves ResNet-20). After
 /// [`IN_VAIN`] such judgements in a row it ends.
@@ -61,7 +61,7 @@ struct Moments {
 /// # Errors
 /// A network that does not run or has no gradient.
 pub(crate) fn tune(
-    (original, quantized): (&Network, &Network),
+    (original, quantized): (&Network, &Turnable<'_>),
     (start, distance): (&SideValues, f64),
     (images, yardstick): (&Images, &Yardstick<'_>),
     spec: TuneSpec,
@@ -78,14 +78,14 @@ pub(crate) fn tune(
     for step in 0..spec.steps {
         let numbers = order.next(images);
         let batch = (images.batch(&numbers)?, wanted.batch(&numbers));
-        let network = quantized.with_weights(&values)?;
-        let gradients = gradients(&network, &values, &batch, yardstick.kind())?;
+        let network = quantized.turned(&values)?;
+        let gradients = gradients((quantized, &network), &values, &batch, yardstick.kind())?;
         let fall = (1.0 + (std::f32::consts::PI * step as f32 / spec.steps as f32).cos()) / 2.0;
         memory.step(&mut values, &gradients, rate * fall);
         progress.advance(1);
         let judged = (step + 1) * CHECKS / spec.steps > step * CHECKS / spec.steps;
         if judged {
-            let distance = yardstick.measure(&quantized.with_weights(&values)?)?;
+            let distance = yardstick.measure(&quantized.turned(&values)?)?;
             if distance < least {
                 (least, best, in_vain) = (distance, values.clone(), 0);
             } else {
@@ -178,7 +178,7 @@ impl Wanted {
 
 /// Gradients of the mean distance over a batch of images and wanted outputs: shards in parallel, summed in order.
 fn gradients(
-    network: &Network,
+    (quantized, network): (&Turnable<'_>, &Network),
     values: &SideValues,
     (batch, wanted): &(ArrayD<f32>, Vec<ArrayView1<'_, f32>>),
     kind: OutputKind,
@@ -202,9 +202,8 @@ fn gradients(
                 all[0].iter_mut().zip(slopes).for_each(|(to, g)| *to = g);
                 all
             };
-            Ok(network
-                .weight_gradients(&[part], &names, &cotangent)?
-                .gradients)
+            let found = network.weight_gradients(&[part], &names, &cotangent)?;
+            Ok(quantized.of_gains(found.gradients))
         })
         .collect::<Result<_, TqzError>>()?;
     let mut parts = parts.into_iter();
@@ -303,7 +302,7 @@ mod tests {
         let steps = Steps::default();
         // Nothing is nearer to the original than itself.
         let found = tune(
-            (original, original),
+            (original, &Turnable::new(original, std::iter::empty())),
             (&start, 0.0),
             (&images, &yardstick),
             SPEC,
@@ -330,7 +329,7 @@ mod tests {
         };
         let before = distance(&start);
         let found = tune(
-            (original, original),
+            (original, &Turnable::new(original, std::iter::empty())),
             (&start, before),
             (&images, &yardstick),
             SPEC,
