@@ -43,7 +43,8 @@ golden:
 
 # The program without the encoder: decompress and inspect. Without tensors and linear algebra it builds in under a minute.
 decoder:
-	@if cargo tree -p tqz-cli --no-default-features --edges normal --prefix none | grep -E "^(burn|cubecl|faer|ndarray|tqz-engine)"; \
+	@crates=$$(cargo tree -p tqz-cli --no-default-features --edges normal --prefix none) || exit 1; \
+	    if echo "$$crates" | grep -E "^(burn|cubecl|faer|ndarray|tqz-engine)"; \
 	    then echo "the program without the encoder depends on the crates above"; exit 1; fi
 	cargo build --release -p tqz-cli --no-default-features --target-dir $(DECODER)
 

@@ -232,6 +232,7 @@ impl LevelMatrix {
     /// Exponents beyond their limits or of another number.
     pub fn with_scale(mut self, scale: StepScale) -> Result<Self, FormatError> {
         self.scale = scale;
+        self.forget_inactive_scales();
         self.validate()?;
         Ok(self)
     }

@@ -154,9 +154,10 @@ fn coding(criterion: &mut Criterion) {
             ..EncoderConfig::new(RateTarget::BitsPerWeight(RATE_BPW))
         };
         let coded = |config: &EncoderConfig| {
-            one_core.install(|| compress(&source, &statistics, None, config, &Silent))
+            let coded = one_core.install(|| compress(&source, &statistics, None, config, &Silent));
+            coded.expect("a file")
         };
-        let (_, report) = coded(&fast).expect("a file");
+        let (_, report) = coded(&fast);
         let once = EncoderConfig {
             target: RateTarget::Step(report.step),
             ..fast

@@ -120,7 +120,7 @@ impl WeightLayer {
     }
 
     /// Index of the tensor's element at row r, column c of the matrix.
-    fn element(&self, r: usize, c: usize) -> usize {
+    pub(crate) fn element(&self, r: usize, c: usize) -> usize {
         match self.layout {
             Layout::RowsFirst => r * self.cols + c,
             Layout::ColumnsFirst => c * self.rows + r,

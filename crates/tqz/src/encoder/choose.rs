@@ -10,6 +10,7 @@ use crate::config::{Effort, RateTarget};
 use crate::encoder::Job;
 use crate::encoder::alone::Alone;
 use crate::encoder::candidate::{Candidate, Judged, better, candidate};
+use crate::encoder::gains::gained;
 use crate::encoder::trust::Trust;
 use crate::encoder::walk::best_damping;
 use crate::error::TqzError;
@@ -43,6 +44,8 @@ pub(crate) struct Choice {
     pub(crate) side_bits: i32,
     /// Side values matched to the levels found there.
     pub(crate) sides: SideValues,
+    /// Layers that get row gains.
+    pub(crate) gained: Vec<usize>,
     /// Statistics of the quantized network, where they serve better than those given.
     pub(crate) statistics: Option<Statistics>,
 }
@@ -90,6 +93,7 @@ pub(crate) fn choose(
     let best = trusted(job, judged, best, (rounds, leaked))?;
     Ok(Choice {
         side_bits: harmless_bits(&best, yardstick)?,
+        gained: gained(job.source, &best.layers)?,
         trust: best.trust,
         step: best.step,
         sides: best.sides,

@@ -1,4 +1,4 @@
-//! After the levels are chosen: side values matched, tuned and quantized again.
+//! After the levels are chosen: side values matched, tuned with row gains, and quantized again.
 
 use ndarray::ArrayD;
 use tqz_engine::Network;
@@ -9,11 +9,8 @@ use crate::encoder::pass::{Coded, quantized_network};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::{Images, spread};
-use crate::repair::{
-    SideValues, TuneSpec, Turnable, gained_layers, match_moments, side_values, tune,
-};
+use crate::repair::{SideValues, TuneSpec, Turnable, match_moments, side_values, tune};
 use crate::side::quantize_vector;
-use crate::source::Source;
 
 /// A model of a smaller fixed batch is not matched: too few images for a channel's spread.
 const LEAST_BATCH: usize = 16;
@@ -83,13 +80,13 @@ pub(crate) struct Repair {
     pub(crate) distance: f64,
 }
 
-/// New side values and gains for the coded layers.
+/// New side values for the coded layers, and gains for those of them that are listed.
 ///
 /// # Errors
 /// A network that does not run on the images.
 pub(crate) fn repair(
     job: Job<'_>,
-    coded: &Coded,
+    (coded, gained): (&Coded, &[usize]),
     (images, yardstick): (&Images, &Yardstick<'_>),
 ) -> Result<Repair, TqzError> {
     let source = job.source;
@@ -102,7 +99,7 @@ pub(crate) fn repair(
             distance,
         });
     }
-    let gained = gained(source).into_iter().map(|i| &source.layers()[i]);
+    let gained = gained.iter().map(|&i| &source.layers()[i]);
     let quantized = Turnable::new(&network, gained);
     start.extend(quantized.unit_gains());
     let spec = spec(job, images);
@@ -119,11 +116,6 @@ pub(crate) fn repair(
         gains,
         distance,
     })
-}
-
-/// Layers of a network that have gains.
-pub(crate) fn gained(source: &Source) -> Vec<usize> {
-    gained_layers(source.network(), source.layers(), source.knobs())
 }
 
 /// Side values as the file stores them, with so many significant bits.

@@ -1,25 +1,37 @@
-//! Gains of output channels in the file: added to the exponents of the rows that the outputs are made of.
+//! Row gains in the file: which layers get some, and the exponents of rows that they are added to.
 
 use tqz_format::{BlockCoding, FormatError, LayerRecord, LevelMatrix, ScaleVector, StepScale};
 
 use crate::allocate::Hint;
 use crate::encoder::CodedLayer;
-use crate::encoder::finish::gained;
 use crate::encoder::pass::{Coded, Pass};
 use crate::error::TqzError;
-use crate::repair::SideValues;
+use crate::repair::{SideValues, exponent, gained_layers};
 use crate::source::Source;
 
 /// What a gain costs, about, in bits: most differ from their neighbours by none or one of the format's units.
-const COST_BITS: u64 = 4;
-/// The format's units per octave: gains are known to .5 %.
-const UNITS: f32 = 64.0;
+const COST_BITS: usize = 4;
+/// Part of a layer's bytes that gains may take: dense layers of thousands of outputs and a few rows of T are left as they are.
+const PART: f64 = 0.03;
 
-/// Bytes to keep free for gains that are not known yet.
-pub(crate) fn reserve_bytes(source: &Source) -> u64 {
-    let layers = source.layers();
-    let rows: usize = gained(source).iter().map(|&i| layers[i].rows).sum();
-    rows as u64 * COST_BITS / 8
+/// Layers, by their place, that get gains: those that may, and for which they cost little.
+///
+/// # Errors
+/// Records that cannot be written.
+pub(crate) fn gained(source: &Source, coded: &[CodedLayer]) -> Result<Vec<usize>, TqzError> {
+    let mut gained = gained_layers(source.network(), source.layers(), source.knobs());
+    let mut sizes = Vec::with_capacity(coded.len());
+    for layer in coded {
+        sizes.push(layer.record.encode()?.len() as f64);
+    }
+    gained.retain(|&i| cost_bytes(source, &[i]) as f64 <= PART * sizes[i]);
+    Ok(gained)
+}
+
+/// Bytes that gains of these layers take, about.
+pub(crate) fn cost_bytes(source: &Source, gained: &[usize]) -> u64 {
+    let rows = gained.iter().map(|&i| source.layers()[i].rows);
+    (rows.sum::<usize>() * COST_BITS).div_ceil(8) as u64
 }
 
 /// The file with gains, within the target: coded again with room for what they take where they do not fit, and without them where they do not
@@ -32,21 +44,24 @@ pub(crate) fn fitted(
     coded: &Coded,
     gains: &SideValues,
 ) -> Result<Coded, TqzError> {
-    let mut found = pass.with_gains(coded, gains)?;
-    let none = SideValues::new();
-    let without = pass.with_gains(coded, &none)?;
-    let cost = found.bytes.len().saturating_sub(without.bytes.len()) as u64;
-    for (gains, reserve_bytes) in [(gains, cost + cost / 8), (&none, 0)] {
-        if pass.fits(&found) {
-            break;
-        }
-        let again = pass.search(Hint {
-            step: Some(coded.step),
-            reserve_bytes,
-        })?;
-        found = pass.with_gains(&again, gains)?;
+    let found = pass.encode_again(coded, gains)?;
+    if pass.fits(&found) {
+        return Ok(found);
     }
-    Ok(found)
+    let without = pass.encode_again(coded, &SideValues::new())?;
+    let cost = found.bytes.len().saturating_sub(without.bytes.len()) as u64;
+    let again = pass.search_with_room(Hint {
+        step: Some(coded.step),
+        reserve_bytes: cost + cost / 8,
+    })?;
+    let found = pass.encode_again(&again, gains)?;
+    if pass.fits(&found) {
+        return Ok(found);
+    }
+    pass.search(Hint {
+        step: Some(coded.step),
+        reserve_bytes: 0,
+    })
 }
 
 /// The layers with the gains, which have the names of weights.
@@ -62,17 +77,13 @@ pub(crate) fn with_gains(
         let mut coded = coded.clone();
         if let Some(gains) = gains.get(name) {
             let exponents: Vec<i32> = gains.iter().map(|&gain| exponent(gain)).collect();
-            multiply_rows(&mut coded.record, &exponents)?;
+            multiply_rows(&mut coded.record, &exponents)
+                .map_err(|error| TqzError::layer(name, error.to_string()))?;
         }
         Ok(coded)
     };
     let names = source.layers().iter().map(|layer| &layer.name);
     layers.iter().zip(names).map(with_gain).collect()
-}
-
-/// The exponent nearest to a gain, in 1/64 octave.
-fn exponent(gain: f32) -> i32 {
-    (gain.max(f32::MIN_POSITIVE).log2() * UNITS).round() as i32
 }
 
 /// Multiplies the rows of a layer's matrix by `2^(exponent/64)`.
@@ -81,6 +92,9 @@ fn multiply_rows(record: &mut LayerRecord, exponents: &[i32]) -> Result<(), Form
     for block in &mut record.blocks {
         let (of_block, after) = rest.split_at(block.rows.min(rest.len()));
         rest = after;
+        if of_block.iter().all(|&exponent| exponent == 0) {
+            continue;
+        }
         let (BlockCoding::Identity { weights: matrix }
         | BlockCoding::Column { s: matrix, .. }
         | BlockCoding::Both { s: matrix, .. }
@@ -108,7 +122,7 @@ fn multiplied(matrix: &LevelMatrix, exponents: &[i32]) -> StepScale {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tqz_format::{Block, Layout, MatrixSpec};
+    use tqz_format::{Block, DecodeLimits, Layout, MatrixSpec};
 
     fn matrix(rows: usize, cols: usize, steps: Option<Vec<i32>>) -> LevelMatrix {
         let spec = MatrixSpec {
@@ -123,6 +137,23 @@ mod tests {
             cols: None,
         };
         LevelMatrix::from_row_major(spec, scale, &levels).expect("legal")
+    }
+
+    fn record(coding: BlockCoding) -> LayerRecord {
+        let block = Block { rows: 3, coding };
+        LayerRecord {
+            site: 0,
+            dims: vec![6, 4],
+            layout: Layout::RowsFirst,
+            blocks: vec![block.clone(), block],
+        }
+    }
+
+    /// What a decoder makes of a record.
+    fn decoded(record: &LayerRecord) -> Vec<f32> {
+        let bytes = record.encode().expect("legal");
+        let read = LayerRecord::decode(&bytes, &DecodeLimits::default()).expect("just written");
+        read.reconstruct().expect("decodes")
     }
 
     /// Every arrangement of a layer decodes to rows that are multiplied, those of later blocks by their own gains.
@@ -140,32 +171,39 @@ mod tests {
                 t: matrix(3, 2, None),
                 s: matrix(2, 4, None),
             },
+            BlockCoding::Kernel {
+                t: matrix(3, 4, None),
+                s: matrix(1, 1, None),
+            },
+            BlockCoding::Both {
+                t: matrix(2, 2, None),
+                s: matrix(3, 2, None),
+                v: matrix(2, 4, None),
+            },
         ];
         for coding in codings {
-            let block = Block { rows: 3, coding };
-            let mut record = LayerRecord {
-                site: 0,
-                dims: vec![6, 4],
-                layout: Layout::RowsFirst,
-                blocks: vec![block.clone(), block],
-            };
-            let before = record.reconstruct().expect("decodes");
-            let gains = [1.0_f32, 1.25, 0.98, 2.0, 0.995, 1.01];
-            let exponents = gains.map(exponent);
+            let mut record = record(coding);
+            let before = decoded(&record);
+            let exponents = [1.0_f32, 1.25, 0.98, 2.0, 0.995, 1.01].map(exponent);
             assert_eq!(exponents, [0, 21, -2, 64, 0, 1]);
             multiply_rows(&mut record, &exponents).expect("legal");
-            let bytes = record.encode().expect("legal");
-            let limits = tqz_format::DecodeLimits::default();
-            let read = LayerRecord::decode(&bytes, &limits).expect("just written");
-            let after = read.reconstruct().expect("decodes");
-            for (row, exponent) in exponents.iter().enumerate() {
-                let gain = (f64::from(*exponent) / 64.0).exp2();
-                for j in 4 * row..4 * row + 4 {
-                    let wanted = f64::from(before[j]) * gain;
-                    let miss = (f64::from(after[j]) - wanted).abs();
-                    assert!(miss <= 1e-6 * wanted.abs(), "{} {wanted}", after[j]);
-                }
+            for (i, (after, before)) in decoded(&record).iter().zip(before).enumerate() {
+                let gain = (f64::from(exponents[i / 4]) / 64.0).exp2();
+                let wanted = f64::from(before) * gain;
+                let miss = (f64::from(*after) - wanted).abs();
+                assert!(miss <= 1e-6 * wanted.abs(), "{after} {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn gains_of_one_cost_nothing() {
+        let coding = BlockCoding::Identity {
+            weights: matrix(3, 4, Some(vec![0, 64, -32])),
+        };
+        let mut turned = record(coding);
+        let before = turned.clone();
+        multiply_rows(&mut turned, &[0; 6]).expect("legal");
+        assert_eq!(turned, before);
     }
 }

@@ -37,12 +37,12 @@ use crate::source::Source;
 use crate::statistics::Statistics;
 
 pub(crate) use budget::Budget;
-use choose::choose;
+use choose::{choose, rounded};
 pub(crate) use conditioned::{Strength, conditioned, unmeasured_sensitivity};
 use finish::{repair, side_vectors};
 pub(crate) use layer::CodedLayer;
 pub(crate) use pass::Coded;
-use pass::Pass;
+use pass::{Pass, quantized_network};
 use trust::Trust;
 pub use within::compress_within;
 
@@ -111,8 +111,8 @@ fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzEr
     };
     let mut pass = Pass::new(job, &choice.trust)?;
     pass.set_vectors(side_vectors(job, &choice.sides, choice.side_bits));
-    let of_gains = gains::reserve_bytes(source);
-    let mut coded = pass.search(Hint {
+    let of_gains = gains::cost_bytes(source, &choice.gained);
+    let mut coded = pass.search_with_room(Hint {
         step: Some(choice.step),
         reserve_bytes: pass.side_bytes()? / 50 + 16 + of_gains,
     })?;
@@ -120,11 +120,13 @@ fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzEr
         let start = (coded, of_gains);
         coded = drift::compensated(job, &pass, start, (images, &yardstick))?;
     }
-    let repair = repair(job, &coded, (images, &yardstick))?;
+    let repair = repair(job, (&coded, &choice.gained), (images, &yardstick))?;
     pass.set_vectors(side_vectors(job, &repair.sides, choice.side_bits));
     let coded = gains::fitted(&pass, &coded, &repair.gains)?;
+    let network = quantized_network(job, &coded.layers)?;
+    let network = network.with_weights(&rounded(&repair.sides, choice.side_bits)?)?;
     let (bytes, mut report) = report(job, &pass, coded)?;
-    report.measured_distortion = Some(repair.distance);
+    report.measured_distortion = Some(yardstick.measure(&network)?);
     Ok((bytes, report))
 }
 

@@ -213,6 +213,20 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// As [`Self::search`], but without keeping bytes free where the target cannot be reached so.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub(crate) fn search_with_room(&self, hint: Hint) -> Result<Coded, TqzError> {
+        match self.search(hint) {
+            Err(TqzError::Unreachable { .. }) => self.search(Hint {
+                reserve_bytes: 0,
+                ..hint
+            }),
+            other => other,
+        }
+    }
+
     /// A search in which every layer has a limit of rows.
     fn search_decided(&self, hint: Hint, limits: &[Limit]) -> Result<Coded, TqzError> {
         let hint = Hint {
@@ -297,7 +311,11 @@ impl<'a> Pass<'a> {
     ///
     /// # Errors
     /// Values that the format cannot hold.
-    pub(crate) fn with_gains(&self, coded: &Coded, gains: &SideValues) -> Result<Coded, TqzError> {
+    pub(crate) fn encode_again(
+        &self,
+        coded: &Coded,
+        gains: &SideValues,
+    ) -> Result<Coded, TqzError> {
         let layers = with_gains(self.job.source, &coded.layers, gains)?;
         Ok(Coded {
             bytes: self.bytes(&layers)?,

@@ -222,10 +222,10 @@ fn repaired(
         };
         coded = drift::compensated(job, pass, (coded, 0), judged)?;
     }
-    let repair = repair(job, &coded, judged)?;
+    let repair = repair(job, (&coded, &choice.gained), judged)?;
     let vectors = side_vectors(job, &repair.sides, choice.side_bits);
     pass.set_vectors(vectors.clone());
-    let coded = pass.with_gains(&coded, &repair.gains)?;
+    let coded = pass.encode_again(&coded, &repair.gains)?;
     let network = quantized_network(job, &coded.layers)?;
     let network = network.with_weights(&rounded(&repair.sides, choice.side_bits)?)?;
     let repaired = Repaired {

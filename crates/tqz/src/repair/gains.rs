@@ -1,5 +1,5 @@
-//! Row gains: factors of the output channels of layers that no normalisation follows, tuned with the side values. In the file they are exponents of
-//! rows, so that they cost a few bits a channel and no decoder needs to know of them.
+//! Row gains: factors of the output channels of layers with a bias that no normalisation follows directly, tuned with the side values. In the file
+//! they are part of the exponents of rows, so that they cost a few bits a channel and no decoder needs to know of them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,23 @@ use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::repair::{Knob, SideValues};
 
-/// Layers, by their place among `layers`, of which every use ends in a knob without a factor: nothing else multiplies their outputs.
+/// The format's units per octave: gains are known to .5 %.
+const UNITS: f32 = 64.0;
+/// The format's largest exponent of a row, left to what a step is by itself.
+const LARGEST: f32 = 1024.0;
+
+/// The exponent nearest to a gain, in 1/64 octave.
+pub(crate) fn exponent(gain: f32) -> i32 {
+    let units = gain.max(f32::MIN_POSITIVE).log2() * UNITS;
+    units.round().clamp(-LARGEST, LARGEST) as i32
+}
+
+/// A gain as the file has it.
+fn stored(gain: f32) -> f32 {
+    (exponent(gain) as f32 / UNITS).exp2()
+}
+
+/// Layers, by their place among `layers`, of which every use ends in a knob without a factor.
 pub(crate) fn gained_layers(
     network: &Network,
     layers: &[WeightLayer],
@@ -42,8 +58,7 @@ impl<'a> Turnable<'a> {
     pub(crate) fn new(network: &'a Network, layers: impl Iterator<Item = &'a WeightLayer>) -> Self {
         let matrix = |layer: &'a WeightLayer| {
             let weights = network.weight(&layer.name)?;
-            let elements: Vec<f32> = weights.iter().copied().collect();
-            let matrix = layer.to_matrix(&elements);
+            let matrix = layer.to_matrix(weights.as_standard_layout().as_slice()?);
             Some((layer.name.as_str(), (layer, matrix)))
         };
         Self {
@@ -68,7 +83,7 @@ impl<'a> Turnable<'a> {
             .collect()
     }
 
-    /// The network with these values.
+    /// The network with these values, gains as the file would have them.
     ///
     /// # Errors
     /// Tensors that do not fit.
@@ -79,7 +94,7 @@ impl<'a> Turnable<'a> {
                 let mut rows = matrix.clone();
                 rows.outer_iter_mut()
                     .zip(value.iter())
-                    .for_each(|(mut row, gain)| row *= *gain);
+                    .for_each(|(mut row, gain)| row *= stored(*gain));
                 *value = layer.to_tensor(&rows);
             }
         }
@@ -99,10 +114,12 @@ impl<'a> Turnable<'a> {
 
 /// Σ over each row of gradient · weight.
 fn row_products(layer: &WeightLayer, matrix: &Array2<f32>, gradient: &ArrayD<f32>) -> ArrayD<f32> {
-    let elements: Vec<f32> = gradient.iter().copied().collect();
-    let gradient = layer.to_matrix(&elements);
-    let rows = gradient.outer_iter().zip(matrix.outer_iter());
-    let sums: Array1<f32> = rows.map(|(gradient, row)| gradient.dot(&row)).collect();
+    let gradient = gradient.as_standard_layout();
+    let elements = gradient.as_slice().unwrap_or(&[]);
+    let mut sums = Array1::<f32>::zeros(layer.rows);
+    for ((r, c), weight) in matrix.indexed_iter() {
+        sums[r] += weight * elements.get(layer.element(r, c)).unwrap_or(&0.0);
+    }
     sums.into_dyn()
 }
 
@@ -156,15 +173,17 @@ mod tests {
             let layer = &source.layers()[index];
             let gradient = &gradients[&layer.name];
             assert_eq!(gradient.len(), layer.rows);
-            let at = |gain: f32| {
+            let at = |units: i32| {
+                let gain = (units as f32 / UNITS).exp2();
                 let mut values = values.clone();
                 values.get_mut(&layer.name).expect("a gain")[0] = gain;
                 slope(&quantized.turned(&values).expect("fits"), &image, &names).0
             };
-            let expected = (at(1.01) - at(0.99)) / 0.02;
+            // By three units each way, 3.3 %.
+            let expected = (at(3) - at(-3)) / f64::from(stored(1.033) - stored(0.968));
             let found = f64::from(gradient[0]);
             assert!(
-                (found - expected).abs() < 0.02 * expected.abs() + 1e-3,
+                (found - expected).abs() < 0.03 * expected.abs() + 1e-3,
                 "{found} {expected}"
             );
         }

@@ -1,5 +1,6 @@
-//! Repair of a quantized network's side values (biases, normalisation) without labels and without another bit: first so that
-//! every channel's mean and spread are the original's again, then by gradient steps toward the original's outputs
+//! Repair of a quantized network's side values (biases, normalisation) without labels and without another bit, and of the scale of output
+//! channels that no normalisation follows, for a few bits each: first so that every channel has the mean and spread of the original again, then
+//! by gradient steps toward the outputs of the original
 //! (theory §8.6–8.7).
 
 mod gains;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 use tqz_engine::{LayerOp, Network};
 
-pub(crate) use gains::{Turnable, gained_layers};
+pub(crate) use gains::{Turnable, exponent, gained_layers};
 pub(crate) use moments::{Moments, match_moments};
 pub(crate) use tune::{TuneSpec, tune};
 
