@@ -122,7 +122,18 @@ fn multiplied(matrix: &LevelMatrix, exponents: &[i32]) -> StepScale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{EncoderConfig, Metric, RateTarget};
+    use crate::encoder::trust::Trust;
+    use crate::encoder::{Budget, Job};
+    use crate::images::Images;
+    use crate::progress::Silent;
+    use ndarray::{Array1, ArrayD, IxDyn};
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+    use tqz_engine::EngineDevice;
     use tqz_format::{Block, DecodeLimits, Layout, MatrixSpec};
+
+    const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
 
     fn matrix(rows: usize, cols: usize, steps: Option<Vec<i32>>) -> LevelMatrix {
         let spec = MatrixSpec {
@@ -205,5 +216,38 @@ mod tests {
         let before = turned.clone();
         multiply_rows(&mut turned, &[0; 6]).expect("legal");
         assert_eq!(turned, before);
+    }
+
+    /// Gains of every layer of the demo network, far from one: more than the search for the size has left free.
+    #[test]
+    fn gains_that_do_not_fit_are_given_room() {
+        let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
+        let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
+        let mut rng = Pcg64::seed_from_u64(6);
+        let mut images = Images::new();
+        let noise = ArrayD::from_shape_simple_fn(IxDyn(&[32, 3, 32, 32]), || rng.random::<f32>());
+        images.add(&noise);
+        let statistics = images.calibrate(&source, (Metric::Auto, 1), &Silent);
+        let job = Job {
+            source: &source,
+            statistics: &statistics.expect("runs"),
+            config: &EncoderConfig::new(RateTarget::BitsPerWeight(2.0)).with_dependent(false),
+            budget: Budget::default(),
+            progress: &Silent,
+        };
+        let pass = Pass::new(job, &Trust::standard()).expect("factored");
+        let coded = pass.search(Hint::default()).expect("reached");
+        let mut gains = SideValues::new();
+        for layer in source.layers() {
+            let of_rows = Array1::from_shape_simple_fn(layer.rows, || 0.5 + rng.random::<f32>());
+            gains.insert(layer.name.clone(), of_rows.into_dyn());
+        }
+        let unfitted = pass.encode_again(&coded, &gains).expect("legal");
+        assert!(pass.fits(&coded) && !pass.fits(&unfitted));
+        let found = fitted(&pass, &coded, &gains).expect("reached");
+        assert!(pass.fits(&found) && found.step > coded.step);
+        let first = &found.layers[0].record.blocks[0].coding;
+        let rows = first.matrices().last().and_then(|m| m.scale().rows.clone());
+        assert_eq!(rows.map(|rows| rows.shift), Some(0), "with gains");
     }
 }
