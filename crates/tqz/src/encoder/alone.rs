@@ -3,7 +3,7 @@
 //! much as two bits a weight.
 
 use crate::alone::distances_alone;
-use crate::encoder::pass::decoded;
+use crate::encoder::decoded::decoded;
 use crate::encoder::ratios::{Measured, ratios};
 use crate::encoder::{CodedLayer, Job};
 use crate::error::TqzError;

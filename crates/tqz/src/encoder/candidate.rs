@@ -3,8 +3,9 @@
 use tqz_engine::Network;
 
 use crate::allocate::Hint;
+use crate::encoder::decoded::quantized_network;
 use crate::encoder::finish::matched_sides;
-use crate::encoder::pass::{Pass, quantized_network};
+use crate::encoder::pass::Pass;
 use crate::encoder::trust::Trust;
 use crate::encoder::{CodedLayer, Job};
 use crate::error::TqzError;

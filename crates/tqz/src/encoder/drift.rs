@@ -13,8 +13,9 @@ use tqz_engine::{Network, Rewriter};
 
 use crate::config::Effort;
 use crate::encoder::choose::work;
+use crate::encoder::decoded::{decoded, quantized_network};
 use crate::encoder::finish::matched_sides;
-use crate::encoder::pass::{Coded, Pass, decoded, quantized_network};
+use crate::encoder::pass::{Coded, Pass};
 use crate::encoder::{CodedLayer, Job};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;

@@ -5,7 +5,8 @@ use tqz_engine::Network;
 use tqz_format::Vector;
 
 use crate::encoder::Job;
-use crate::encoder::pass::{Coded, quantized_network};
+use crate::encoder::decoded::quantized_network;
+use crate::encoder::pass::Coded;
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::{Images, spread};

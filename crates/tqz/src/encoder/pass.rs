@@ -1,10 +1,7 @@
 //! One way to code the network: its layers prepared with one damping, coded at any step constant, and the file they make.
 
-use std::collections::BTreeMap;
-
-use ndarray::{Array2, ArrayD, IxDyn};
+use ndarray::Array2;
 use rayon::prelude::*;
-use tqz_engine::Network;
 use tqz_format::limits::MAX_LEVEL;
 use tqz_format::{LayerRecord, TqzFile, Vector};
 
@@ -393,28 +390,4 @@ fn is_cut(record: &LayerRecord) -> bool {
         let mut levels = matrix.coded_levels().iter();
         levels.any(|level| level.abs() >= MAX_LEVEL - 1)
     })
-}
-
-/// A layer's weights as a decoder sees them.
-///
-/// # Errors
-/// A record that cannot be decoded.
-pub(crate) fn decoded(layer: &WeightLayer, coded: &CodedLayer) -> Result<ArrayD<f32>, TqzError> {
-    let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), coded.record.reconstruct()?);
-    array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))
-}
-
-/// The network with the decoded weights of coded layers.
-///
-/// # Errors
-/// Records that cannot be decoded.
-pub(crate) fn quantized_network(job: Job<'_>, layers: &[CodedLayer]) -> Result<Network, TqzError> {
-    let weights: BTreeMap<String, ArrayD<f32>> = job
-        .source
-        .layers()
-        .par_iter()
-        .zip(layers)
-        .map(|(layer, coded)| Ok((layer.name.clone(), decoded(layer, coded)?)))
-        .collect::<Result<_, TqzError>>()?;
-    Ok(job.source.network().with_weights(&weights)?)
 }
