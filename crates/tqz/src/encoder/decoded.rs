@@ -7,9 +7,11 @@ use rayon::prelude::*;
 use tqz_engine::Network;
 
 use crate::encoder::Job;
+use crate::encoder::choose::rounded;
 use crate::encoder::layer::CodedLayer;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
+use crate::repair::SideValues;
 
 /// A layer's weights as a decoder sees them.
 ///
@@ -33,4 +35,17 @@ pub(crate) fn quantized_network(job: Job<'_>, layers: &[CodedLayer]) -> Result<N
         .map(|(layer, coded)| Ok((layer.name.clone(), decoded(layer, coded)?)))
         .collect::<Result<_, TqzError>>()?;
     Ok(job.source.network().with_weights(&weights)?)
+}
+
+/// The same with side values as the file stores them, with so many significant bits: what a decoder makes of the whole file.
+///
+/// # Errors
+/// As [`quantized_network`].
+pub(crate) fn repaired_network(
+    job: Job<'_>,
+    layers: &[CodedLayer],
+    (sides, side_bits): (&SideValues, i32),
+) -> Result<Network, TqzError> {
+    let network = quantized_network(job, layers)?;
+    Ok(network.with_weights(&rounded(sides, side_bits)?)?)
 }

@@ -19,12 +19,13 @@ const PART: f64 = 0.03;
 /// # Errors
 /// Records that cannot be written.
 pub(crate) fn gained(source: &Source, coded: &[CodedLayer]) -> Result<Vec<usize>, TqzError> {
-    let mut gained = gained_layers(source.network(), source.layers(), source.knobs());
-    let mut sizes = Vec::with_capacity(coded.len());
-    for layer in coded {
-        sizes.push(layer.record.encode()?.len() as f64);
+    let mut gained = Vec::new();
+    for i in gained_layers(source.network(), source.layers(), source.knobs()) {
+        let bytes = coded[i].record.encode()?.len();
+        if cost_bytes(source, &[i]) as f64 <= PART * bytes as f64 {
+            gained.push(i);
+        }
     }
-    gained.retain(|&i| cost_bytes(source, &[i]) as f64 <= PART * sizes[i]);
     Ok(gained)
 }
 

@@ -38,9 +38,9 @@ use crate::source::Source;
 use crate::statistics::Statistics;
 
 pub(crate) use budget::Budget;
-use choose::{choose, rounded};
+use choose::choose;
 pub(crate) use conditioned::{Strength, conditioned, unmeasured_sensitivity};
-use decoded::quantized_network;
+use decoded::repaired_network;
 use finish::{repair, side_vectors};
 pub(crate) use layer::CodedLayer;
 pub(crate) use pass::Coded;
@@ -125,8 +125,8 @@ fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzEr
     let repair = repair(job, (&coded, &choice.gained), (images, &yardstick))?;
     pass.set_vectors(side_vectors(job, &repair.sides, choice.side_bits));
     let coded = gains::fitted(&pass, &coded, &repair.gains)?;
-    let network = quantized_network(job, &coded.layers)?;
-    let network = network.with_weights(&rounded(&repair.sides, choice.side_bits)?)?;
+    let sides = (&repair.sides, choice.side_bits);
+    let network = repaired_network(job, &coded.layers, sides)?;
     let (bytes, mut report) = report(job, &pass, coded)?;
     report.measured_distortion = Some(yardstick.measure(&network)?);
     Ok((bytes, report))

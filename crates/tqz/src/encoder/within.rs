@@ -6,8 +6,8 @@ use tqz_format::Vector;
 
 use crate::allocate::{LossSearch, Sample};
 use crate::config::{Effort, EncoderConfig, RateTarget};
-use crate::encoder::choose::{Choice, choose, rounded};
-use crate::encoder::decoded::quantized_network;
+use crate::encoder::choose::{Choice, choose};
+use crate::encoder::decoded::{quantized_network, repaired_network};
 use crate::encoder::finish::{matched_sides, repair, side_vectors};
 use crate::encoder::pass::{Coded, Pass};
 use crate::encoder::trust::Trust;
@@ -227,8 +227,8 @@ fn repaired(
     let vectors = side_vectors(job, &repair.sides, choice.side_bits);
     pass.set_vectors(vectors.clone());
     let coded = pass.encode_again(&coded, &repair.gains)?;
-    let network = quantized_network(job, &coded.layers)?;
-    let network = network.with_weights(&rounded(&repair.sides, choice.side_bits)?)?;
+    let sides = (&repair.sides, choice.side_bits);
+    let network = repaired_network(job, &coded.layers, sides)?;
     let repaired = Repaired {
         coded,
         vectors,
