@@ -18,7 +18,7 @@ import zlib
 from pathlib import Path
 
 import decode_tqz
-from decode_tqz import LevelModel, slot, squash
+from decode_tqz import LevelModel, slot
 
 # Of a set: to count at all, and to count in a column of its kind, which few levels would blur.
 LEAST_LEVELS, COLUMN_LEVELS = 5000, 100000
@@ -39,10 +39,10 @@ class Meter(decode_tqz.Stream):
 
 
 class Known:
-    """In place of a stream: gives bits that are known and adds up what they cost. `row` is that of the level."""
+    """In place of a stream: gives bits that are known and adds up what they cost."""
 
     def __init__(self):
-        self.bits, self.row, self.answers = 0.0, 0, collections.deque()
+        self.bits, self.answers = 0.0, collections.deque()
 
     def bit(self, p):
         bit = self.answers.popleft()
@@ -62,7 +62,7 @@ class PlainSigns(LevelModel):
 
 class NoClass(LevelModel):
     def decide(self, io, bank, index, contexts):
-        return super().decide(io, bank, index, (*contexts[:2], (contexts[2][0], 9 if index else 0)))
+        return super().decide(io, bank, index, (*contexts[:2], (contexts[2][0], 9 if index else 0), contexts[3]))
 
     def sign(self, io, p, cls, ls, t):
         return super().sign(io, p, 0, ls, t)
@@ -71,7 +71,7 @@ class NoClass(LevelModel):
 class NoFirstProbabilities(LevelModel):
     def decide(self, io, bank, index, contexts):
         for which, context in enumerate(contexts):
-            self.slots.setdefault((bank, index, which, *context), slot(32768, 0))
+            self.slots.setdefault((bank >> (which == 3), index, which, *context), slot(32768, 0))
         return super().decide(io, bank, index, contexts)
 
 
@@ -81,16 +81,13 @@ class NoOddBank(LevelModel):
 
 
 class Remixed:
-    """Other mixers of the full model's slots, of the `kept` contexts only; in the first `decisions` also of a slot of the row."""
+    """Other mixers of the full model's slots, of the `kept` contexts only."""
 
-    def __init__(self, kept, weights, decisions=0):
-        self.kept, self.first, self.decisions, self.weights, self.rows = kept, weights, decisions, {}, {}
+    def __init__(self, kept, weights):
+        self.kept, self.first, self.weights = kept, weights, {}
 
     def mixed(self, io, key, rate):
         inputs = [list(io.found[which]) for which in self.kept]
-        if key[-1] < self.decisions:
-            start = slot(squash(sum(s for _, _, s in inputs) // 3), 4)
-            inputs.append(self.rows.setdefault((key, io.row), start))
         MIXED(io, self.weights.setdefault(key, self.first[:]), inputs, rate)
 
 
@@ -137,10 +134,10 @@ class NoLowBits(Anew):
 
     def level(self, io, p, sizes, sign, odd):
         self.size = decode_tqz.size(sizes[4])
-        return super().level(io, p, (*sizes[:4], min(sizes[4], 23)), sign, odd)
+        return super().level(io, p, (*sizes[:4], min(sizes[4], 23), sizes[5]), sign, odd)
 
     def decide(self, io, bank, index, contexts):
-        return super().decide(io, bank, index, (*contexts[:2], (self.size, contexts[2][1])))
+        return super().decide(io, bank, index, (*contexts[:2], (self.size, contexts[2][1]), contexts[3]))
 
 
 def matrix_with(old, new):
@@ -160,9 +157,10 @@ TAKEN = {
     "sign contexts (signs plain)": PlainSigns,
     "class of the predicted level": NoClass,
     "learning of the prediction": NoLearning,
-    "context 0: expected size × neighbours": lambda: Decisions([1, 2], [36000] * 2),
-    "context 1: fast means of row and column": lambda: Decisions([0, 2], [36000] * 2),
-    "context 2: blended size × predicted level": lambda: Decisions([0, 1], [36000] * 2),
+    "context 0: expected size × neighbours": lambda: Decisions([1, 2, 3], [36000, 36000, 0]),
+    "context 1: fast means of row and column": lambda: Decisions([0, 2, 3], [36000, 36000, 0]),
+    "context 2: blended size × predicted level": lambda: Decisions([0, 1, 3], [36000, 36000, 0]),
+    "context 3: the row": lambda: Decisions([0, 1, 2], [24000] * 3),
     "sign context 0: predicted level": lambda: Signs([1, 2], [39000] * 2),
     "sign context 1: weighted neighbours": lambda: Signs([0, 2], [39000] * 2),
     "sign context 2: position": lambda: Signs([0, 1], [39000] * 2),
@@ -171,8 +169,6 @@ TAKEN = {
     "low bits (they are there for speed)": NoLowBits,
 }
 ADDED = {
-    "a slot of the row, decisions 0 and 1": lambda: Decisions([0, 1, 2], [24000, 24000, 24000, 0], 2),
-    "a slot of the row, all decisions": lambda: Decisions([0, 1, 2], [24000, 24000, 24000, 0], 16),
     "slow mean of a row: shift min(7, ilog2(j + 2))": FasterRowMean,
 }
 
@@ -207,12 +203,11 @@ class Full(LevelModel):
         return self.compared("sign", io, *arguments)
 
     def level(self, io, *arguments):
-        self.known.row = len(self.levels) % self.rows
         self.levels.append(super().level(io, *arguments))
         return self.levels[-1]
 
     def matrix(self, io, R, C, kk, dependent):
-        self.rows, self.levels, self.extra, before = R, [], collections.Counter(), io.bits
+        self.levels, self.extra, before = [], collections.Counter(), io.bits
         columns = super().matrix(io, R, C, kk, dependent)
         paid = io.bits - before
         for name, variant in self.variants.items():

@@ -102,13 +102,13 @@ class LevelModel:
     def decide(self, io, bank, index, contexts):
         found = []
         for which, (a, b) in enumerate(contexts):
-            key = (bank, index, which, a, b)
+            key = (bank >> (which == 3), index, which, a, b)
             if key not in self.slots:
-                f0, f1, f2 = FIRST[min(index, 8)][which]
-                f = f0 + f1 * a + f2 * (b - 9 if which == 2 and index > 0 else b)
-                self.slots[key] = slot(squash((352 if index else 900) if bank & 1 else f + (0 if index or bank < 2 else 300)), 8)
+                f0, f1, f2 = FIRST[min(index, 8)][which] if which < 3 else (-1200 if index else -600, 0, 0)
+                f = f0 + f1 * a + f2 * (b - 9 if which == 2 and index > 0 else b) + (0 if index or bank < 2 or which == 3 else 300)
+                self.slots[key] = slot(squash((352 if index else 900) if bank & 1 and which < 3 else f), 8 if which < 3 else 4)
             found.append(self.slots[key])
-        return mixed(io, self.mixers.setdefault((bank, index), [24000] * 3), found, 14)
+        return mixed(io, self.mixers.setdefault((bank, index), [24000] * 3 + [0]), found, 14)
     def sign(self, io, p, cls, ls, t):
         sgn = [(x > 0) - (x < 0) for x in t]
         contexts = ((cls + 9) * 8 + clamp((ls - 96) >> 3, 0, 7),
@@ -119,6 +119,7 @@ class LevelModel:
     def matrix(self, io, R, C, kk, dependent):
         root = round(kk ** 0.5)
         width = root if root * root == kk else kk
+        self.slots = {key: found for key, found in self.slots.items() if key[2] < 3}  # rows' slots are of one matrix
         zeros, history, columns = [0] * R, {}, []
         slow, fast, position, common = ([32768] * count for count in (R, R, kk, 3))  # common: column, columnfast, global
         weights, taps, predicted = [[1600, 1600, -500, 500, 0, 0] for _ in range(kk)], zeros, zeros
@@ -139,7 +140,7 @@ class LevelModel:
                 ls, lf = log8(slow[r]), log8(fast[r])
                 ex = ls + log8((common[0] + position[p]) >> 1 if kk > 1 else common[0]) - g
                 bl = log8(min(exp8(ex - 8) + ((2 * a + b + 2 * c + 2 * u + v) << 12), 0xFFFFFFFF)) - 128
-                sizes = (ex, total if total < 2 else 2 if total < 4 else 3, lf, log8(common[1]), bl)
+                sizes = (ex, total if total < 2 else 2 if total < 4 else 3, lf, log8(common[1]), bl, r)
                 signs = -cls if predicted[r] < 0 else cls, ls, taps[r]
                 index = self.level(io, p if kk > 1 else None, sizes, signs, dependent and state & 1)
                 coded.append(2 * index - (state & 1) * ((index > 0) - (index < 0)) if dependent else index)
@@ -159,13 +160,13 @@ class LevelModel:
         moved = [(abs(g) * 2 * min(R, 64) // E) * (1 if g > 0 else -1) for g in G]
         w[:] = [clamp(a + b, -16384, 16384) for a, b in zip(w, moved)]
     def level(self, io, p, sizes, sign, odd):
-        (ex, sumc, lf, lcf, bl), (cls, ls, t) = sizes, sign
+        (ex, sumc, lf, lcf, bl, r), (cls, ls, t) = sizes, sign
         shift = clamp((bl >> 3) - 2, 0, 18)
         bank, h, two = int(shift > 0) + 2 * odd, abs(cls), ((size(ex - 128), sumc), (fastclass(lf), fastclass(lcf)))
-        if not self.decide(io, bank, 0, (*two, (size(bl), h))): return 0
+        if not self.decide(io, bank, 0, (*two, (size(bl), h), (r, 0))): return 0
         negative = io.plain() if p is None else self.sign(io, p, cls, ls, t)
-        three = (*two, (size(bl), 9 + h if (cls < 0) == negative else 9 - h))
-        index = next((i for i in range(1, 16) if not self.decide(io, bank, i, three)), 16)
+        four = (*two, (size(bl), 9 + h if (cls < 0) == negative else 9 - h), (r, 0))
+        index = next((i for i in range(1, 16) if not self.decide(io, bank, i, four)), 16)
         rest = index - 1 + (self.escape.code(io) if index == 16 else 0)
         if shift > 0:
             low = self.low.setdefault((shift, index), slot(32768, 0))
@@ -377,8 +378,7 @@ def sections(data):
     assert at == len(data) and all(1 <= kind <= 5 for kind in kinds), "length of the file or section kind"
     return found
 
-# [(site, numbers)] of one section, which needs no other.
-def read(kind, data, crc):
+def read(kind, data, crc):  # [(site, numbers)] of one section, which needs no other
     assert zlib.crc32(data) == crc, "checksum"
     length, at = varint(data, 0) if kind in ("META", "GRAPH") else (0, 0)
     if kind == "META": return [(length, np.frombuffer(data, "u1"))]

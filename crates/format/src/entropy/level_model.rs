@@ -2,8 +2,8 @@
 
 use super::adaptive::{UintModel, code_plain};
 use super::level_tables::{
-    BANKS, CLASSES, Decisions, FAST, FIRST_WEIGHT, INPUTS, MIXER_RATE, SIZES, SUMS, UNARY,
-    first_unary_slots, first_zero_slots,
+    BANKS, CLASSES, Decisions, FAST, FIRST_WEIGHTS, INPUTS, MIXER_RATE, SIZES, SUMS, UNARY,
+    first_row_slots, first_unary_slots, first_zero_slots,
 };
 use super::mixing::{Mixer, Slot, code_mixed};
 use super::sign_model::{SignContext, SignModel};
@@ -31,7 +31,7 @@ const SHIFT_FROM: i32 = 2;
 const LOW_CONTEXTS: usize = 32;
 
 /// The mixers of a bank as they are at first.
-const FIRST_MIXERS: [Mixer<INPUTS>; UNARY] = [Mixer([FIRST_WEIGHT; INPUTS]); UNARY];
+const FIRST_MIXERS: [Mixer<INPUTS>; UNARY] = [Mixer(FIRST_WEIGHTS); UNARY];
 
 /// Where a level stands: what the model knows before coding it.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ pub struct LevelContext {
     /// 1 if there are low bits, and 2 more in the odd quantizer.
     bank: u32,
     /// Contexts of decision 0.
-    slots: [u16; INPUTS],
+    slots: [u32; INPUTS],
     /// Size class of the predicted level with its sign.
     class: i32,
     /// Logarithm of the row's slow mean.
@@ -87,6 +87,11 @@ impl UnaryModel<'_> {
     }
 }
 
+/// The input whose context has the predicted level's class.
+const PREDICTED: usize = 2;
+/// The input whose context is the row itself: matrices know their rows apart once some columns are coded.
+const ROW: usize = 3;
+
 /// Adaptive model of one matrix' levels, coded column after column, rows inner: each column in turn,
 /// [`LevelModel::begin_column`], then for each row in turn [`LevelModel::context`] and [`LevelModel::code`].
 #[derive(Debug, Clone)]
@@ -105,7 +110,7 @@ impl LevelModel {
     /// A model that has seen nothing.
     #[must_use]
     pub fn new(spec: &MatrixSpec) -> Self {
-        Self {
+        let mut model = Self {
             around: Surroundings::new(spec),
             zero: first_zero_slots(0..BANKS),
             unary: first_unary_slots(0..BANKS),
@@ -113,15 +118,28 @@ impl LevelModel {
             signs: SignModel::new(),
             low: vec![Slot::new(1 << 15, 0); LOW_CONTEXTS * (MAX_SHIFT as usize + 1)],
             escape: UintModel::default(),
-        }
+        };
+        model.forget_rows();
+        model
     }
 
-    /// Starts another matrix, keeping the probabilities learnt.
+    /// Starts another matrix, keeping the probabilities learnt but those of rows.
     pub fn restart(&mut self, spec: &MatrixSpec) {
         self.around = Surroundings::new(spec);
+        self.forget_rows();
     }
 
-    /// Makes room for the probabilities of the odd quantizer of dependent quantization.
+    /// Rows' slots as they are at first, for every quantizer there is room for.
+    fn forget_rows(&mut self) {
+        let slots = self.around.rows() * self.mixers.len() / BANKS;
+        let (zero, later) = first_row_slots();
+        self.zero[ROW].clear();
+        self.zero[ROW].resize(slots, zero);
+        self.unary[ROW].clear();
+        self.unary[ROW].resize(slots, later);
+    }
+
+    /// Makes room for the probabilities of the odd quantizer of dependent quantization; before the first level of a matrix.
     pub fn make_dependent(&mut self) {
         if self.mixers.len() > BANKS {
             return;
@@ -134,6 +152,7 @@ impl LevelModel {
             slots.extend(more);
         }
         self.mixers.resize(2 * BANKS, FIRST_MIXERS);
+        self.forget_rows();
     }
 
     /// Goes to column `column`; columns are visited one after the other from 0.
@@ -175,7 +194,8 @@ impl LevelModel {
         let near = view.near + 2 * above[0] + above[1];
         let blend = log8(exp8(expected - 8).saturating_add(near << 12)) - LOG_ONE;
         let shift = ((blend >> 3) - SHIFT_FROM).clamp(0, MAX_SHIFT) as u32;
-        let bank = u32::from(shift > 0) + BANKS as u32 * u32::from(state.is_odd());
+        let odd = usize::from(state.is_odd());
+        let bank = u32::from(shift > 0) + (BANKS * odd) as u32;
         let bank_of = |contexts: usize| bank as usize * contexts;
         let row_fast = fast_class(view.log_fast);
         let column_fast = fast_class(path.log_fast());
@@ -185,9 +205,10 @@ impl LevelModel {
             shift,
             bank,
             slots: [
-                (bank_of(SIZES * SUMS) + size_class(expected - LOG_ONE) * SUMS + sum) as u16,
-                (bank_of(FAST * FAST) + row_fast * FAST + column_fast) as u16,
-                (bank_of(SIZES * CLASSES) + size_class(blend) * CLASSES + magnitude_class) as u16,
+                (bank_of(SIZES * SUMS) + size_class(expected - LOG_ONE) * SUMS + sum) as u32,
+                (bank_of(FAST * FAST) + row_fast * FAST + column_fast) as u32,
+                (bank_of(SIZES * CLASSES) + size_class(blend) * CLASSES + magnitude_class) as u32,
+                (odd * self.around.rows() + row) as u32,
             ],
             class: view.class,
             log_slow: view.log_slow,
@@ -197,15 +218,15 @@ impl LevelModel {
     /// Probability that decision `index` is one: 0 "is it not zero", then "does the unary part go on".
     #[inline]
     pub(crate) fn predict(&self, context: &LevelContext, index: usize) -> Prob {
-        let [i, j, k] = context.slots.map(usize::from);
+        let [i, j, k, l] = context.slots.map(|slot| slot as usize);
         let slots = match index {
             0 => {
-                let [a, b, c] = &self.zero;
-                [a[i], b[j], c[k]]
+                let [a, b, c, d] = &self.zero;
+                [a[i], b[j], c[k], d[l]]
             }
             _ => {
-                let [a, b, c] = &self.unary;
-                [&a[i], &b[j], &c[k]].map(|slots| slots[index - 1])
+                let [a, b, c, d] = &self.unary;
+                [&a[i], &b[j], &c[k], &d[l]].map(|slots| slots[index - 1])
             }
         };
         self.mixers[context.bank as usize][index].predict(&slots.map(Slot::stretched))
@@ -214,17 +235,18 @@ impl LevelModel {
     /// Codes whether the level is not zero.
     #[inline(always)]
     fn code_zero<IO: BitIo>(&mut self, io: &mut IO, context: &LevelContext, bit: bool) -> bool {
-        let [a, b, c] = &mut self.zero;
-        let [i, j, k] = context.slots.map(usize::from);
+        let [a, b, c, d] = &mut self.zero;
+        let [i, j, k, l] = context.slots.map(|slot| slot as usize);
+        let slots = [&mut a[i], &mut b[j], &mut c[k], &mut d[l]];
         let mixer = &mut self.mixers[context.bank as usize][0];
-        code_mixed::<MIXER_RATE, _, _>(io, [&mut a[i], &mut b[j], &mut c[k]], mixer, bit)
+        code_mixed::<MIXER_RATE, _, _>(io, slots, mixer, bit)
     }
 
     #[inline(always)]
     fn code_unary<IO: BitIo>(&mut self, io: &mut IO, context: &LevelContext, high: usize) -> usize {
-        let [a, b, c] = &mut self.unary;
-        let [i, j, k] = context.slots.map(usize::from);
-        let slots = [&mut a[i], &mut b[j], &mut c[k]];
+        let [a, b, c, d] = &mut self.unary;
+        let [i, j, k, l] = context.slots.map(|slot| slot as usize);
+        let slots = [&mut a[i], &mut b[j], &mut c[k], &mut d[l]];
         let mixers = &mut self.mixers[context.bank as usize];
         UnaryModel { slots, mixers }.code(io, high)
     }
@@ -314,10 +336,10 @@ impl LevelContext {
     #[inline]
     pub(crate) fn with_sign(&self, negative: bool) -> Self {
         let mut context = *self;
-        let size = self.class.unsigned_abs() as u16;
-        let neutral = MAX_CLASS as u16;
+        let size = self.class.unsigned_abs();
+        let neutral = MAX_CLASS as u32;
         let agrees = (self.class < 0) == negative;
-        context.slots[2] = self.slots[2] - size
+        context.slots[PREDICTED] = self.slots[PREDICTED] - size
             + if agrees {
                 neutral + size
             } else {

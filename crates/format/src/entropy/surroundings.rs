@@ -192,6 +192,12 @@ impl Surroundings {
         }
     }
 
+    /// Rows of the matrix.
+    #[inline]
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// True if the matrix has kernels, so that signs are predictable.
     #[inline]
     pub(crate) fn has_kernels(&self) -> bool {

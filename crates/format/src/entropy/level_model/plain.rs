@@ -36,7 +36,7 @@ impl PlainSlot {
     }
 }
 
-/// (input, bank, decision, context) of a magnitude's slot.
+/// (input, bank, decision, context) of a magnitude's slot; of input 3, the row, the quantizer in place of the bank.
 type Key = (usize, usize, usize, i64);
 
 pub(super) struct PlainModel {
@@ -46,7 +46,7 @@ pub(super) struct PlainModel {
     /// Columns outer; magnitudes limited to 2047.
     coded: Vec<i64>,
     slots: HashMap<Key, PlainSlot>,
-    mixers: HashMap<(usize, usize), [i64; 3]>,
+    mixers: HashMap<(usize, usize), [i64; 4]>,
     sign_slots: HashMap<(usize, i64), PlainSlot>,
     sign_mixers: HashMap<usize, [i64; 3]>,
     low: HashMap<(u32, usize), PlainSlot>,
@@ -65,12 +65,17 @@ fn log(x: i64) -> i64 {
     log8(u32::try_from(x).unwrap()).into()
 }
 
-fn mix(weights: &[i64; 3], inputs: &[i64; 3]) -> Prob {
+fn mix<const N: usize>(weights: &[i64; N], inputs: &[i64; N]) -> Prob {
     let dot: i64 = weights.iter().zip(inputs).map(|(w, x)| (w >> 2) * x).sum();
     squash((dot >> 14) as i32)
 }
 
-fn adjust(weights: &mut [i64; 3], inputs: &[i64; 3], p: Prob, (bit, rate): (bool, u32)) {
+fn adjust<const N: usize>(
+    weights: &mut [i64; N],
+    inputs: &[i64; N],
+    p: Prob,
+    (bit, rate): (bool, u32),
+) {
     let error = (65536 * i64::from(bit) - i64::from(p.p16())) >> 2;
     for (w, x) in weights.iter_mut().zip(inputs) {
         *w = (*w + ((x * error) >> rate)).clamp(-131_072, 131_072);
@@ -91,6 +96,10 @@ const TABLE: [[[i64; 3]; 3]; 9] = [
 ];
 
 fn first_slot(&(input, bank, index, context): &Key) -> PlainSlot {
+    if input == 3 {
+        let f = if index == 0 { -600 } else { -1200 };
+        return PlainSlot::new(squash(f).p16().into(), 4);
+    }
     let narrow = if bank == 2 && index == 0 { 300 } else { 0 };
     let f = if bank % 2 == 1 {
         if index == 0 { 900 } else { 352 }
@@ -220,13 +229,19 @@ impl PlainModel {
         io: &mut IO,
         bank: usize,
         index: usize,
-        contexts: [i64; 3],
+        contexts: [i64; 4],
         bit: bool,
     ) -> bool {
-        let keys = [0, 1, 2].map(|input| (input, bank, index, contexts[input]));
+        let keys = [0, 1, 2, 3].map(|input| {
+            let bank = if input == 3 { bank / 2 } else { bank };
+            (input, bank, index, contexts[input])
+        });
         let slots = keys.map(|key| *self.slots.entry(key).or_insert_with(|| first_slot(&key)));
         let inputs = slots.map(PlainSlot::stretched);
-        let weights = self.mixers.entry((bank, index)).or_insert([24000; 3]);
+        let weights = self
+            .mixers
+            .entry((bank, index))
+            .or_insert([24000, 24000, 24000, 0]);
         let p = mix(weights, &inputs);
         let bit = io.bit(p, bit);
         adjust(weights, &inputs, p, (bit, 14));
@@ -302,7 +317,13 @@ impl PlainModel {
         let first = size_of(ex - 128) * 4 + sumc;
         let second = fast_class(lf) * 16 + fast_class(log(self.column_fast));
         let third = |h: i64| size_of(bl) * 19 + h;
-        if !self.decide(io, bank, 0, [first, second, third(size)], level != 0) {
+        if !self.decide(
+            io,
+            bank,
+            0,
+            [first, second, third(size), r as i64],
+            level != 0,
+        ) {
             return 0;
         }
         let negative = match kk {
@@ -322,7 +343,7 @@ impl PlainModel {
                 io,
                 bank,
                 index,
-                [first, second, third(h)],
+                [first, second, third(h), r as i64],
                 high >= index as u64,
             )
         {
