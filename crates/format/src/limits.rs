@@ -21,6 +21,8 @@ pub const MAX_VECTOR_EXPONENT: i32 = 160;
 pub const MAX_RANK: usize = 8;
 /// Largest number of rows or columns of a matrix, and of elements along one dimension.
 pub const MAX_EXTENT: u64 = 1 << 28;
+/// Largest number of active rows of a matrix whose levels the level model codes: it keeps probabilities of every row.
+pub const MAX_MODEL_ROWS: u64 = 1 << 20;
 /// Largest number of sections in a file.
 pub const MAX_SECTIONS: u64 = 1 << 16;
 /// Largest number of elements of a tensor.
@@ -48,7 +50,7 @@ pub struct DecodeLimits {
     pub raw_bytes: u64,
     /// Most elements of all side vectors together.
     pub vector_elements: u64,
-    /// Most levels (coded ones, each of 4 bytes in memory) in one layer.
+    /// Most levels (coded ones, each of 4 bytes in memory, and for every row a few hundred more) in one layer.
     pub layer_levels: u64,
 }
 
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn the_document_lists_the_same_limits() {
         let document = include_str!("../../../docs/format.md");
-        let limits: [(&str, u64); 15] = [
+        let limits: [(&str, u64); 16] = [
             ("MAX_LEVEL", MAX_LEVEL as u64),
             ("MAX_VECTOR_LEVEL", MAX_VECTOR_LEVEL as u64),
             ("MAX_BASE_EXPONENT", MAX_BASE_EXPONENT as u64),
@@ -91,6 +93,7 @@ mod tests {
             ("MAX_VECTOR_EXPONENT", MAX_VECTOR_EXPONENT as u64),
             ("MAX_RANK", MAX_RANK as u64),
             ("MAX_EXTENT", MAX_EXTENT),
+            ("MAX_MODEL_ROWS", MAX_MODEL_ROWS),
             ("MAX_ELEMENTS", MAX_ELEMENTS),
             ("MAX_BLOCKS", MAX_BLOCKS),
             ("MAX_TENSORS", MAX_TENSORS),

@@ -9,7 +9,7 @@ use crate::error::{FormatError, check_limit};
 use crate::level_matrix::{
     LevelMatrix, Packing, ScaleVector, StepScale, check_base, check_depth, check_level,
 };
-use crate::limits::DecodeLimits;
+use crate::limits::{DecodeLimits, MAX_MODEL_ROWS};
 use crate::scale_code::code_scales;
 
 /// How many rows' activities are decoded between two looks at the end of the stream.
@@ -107,15 +107,19 @@ impl MatrixCoder {
     }
 
     /// The level model of a role, ready for a matrix.
-    fn model(&mut self, spec: &MatrixSpec, role: Role) -> &mut LevelModel {
+    ///
+    /// # Errors
+    /// More rows than it keeps probabilities of.
+    fn model(&mut self, spec: &MatrixSpec, role: Role) -> Result<&mut LevelModel, FormatError> {
+        check_limit("active rows", spec.rows as u64, MAX_MODEL_ROWS)?;
         let slot = &mut self.models[role as usize];
-        match slot {
+        Ok(match slot {
             Some(model) => {
                 model.restart(spec);
                 model
             }
             None => slot.insert(LevelModel::new(spec)),
-        }
+        })
     }
 
     /// Codes the indices of dependent quantization; every column begins in the first state.
@@ -127,7 +131,7 @@ impl MatrixCoder {
         given: Option<&LevelMatrix>,
     ) -> Result<Vec<i32>, FormatError> {
         let mut levels = Vec::new();
-        let model = self.model(&spec, role);
+        let model = self.model(&spec, role)?;
         model.make_dependent();
         for j in 0..spec.cols {
             model.begin_column(j);
@@ -156,7 +160,7 @@ impl MatrixCoder {
         given: Option<&LevelMatrix>,
     ) -> Result<Vec<i32>, FormatError> {
         let mut levels = Vec::new();
-        let model = self.model(&spec, role);
+        let model = self.model(&spec, role)?;
         for j in 0..spec.cols {
             model.begin_column(j);
             let start = j * spec.rows;

@@ -13,7 +13,7 @@ use tqz_format::{DecodeLimits, Directory, FormatError, SectionKind, TqzFile};
 /// Most flips of one section: enough for every field of the small ones.
 const FLIPS: usize = 120;
 /// What a decoder may hold for a golden, whatever its bytes say: the models' tables (the largest is the byte model's, twelve
-/// tables of 2^18 slots), and a few numbers for each of the levels and bytes that [`limits`] allows.
+/// tables of 2^18 slots), and a few hundred bytes for each of the levels and bytes that [`limits`] allows: a row of one level has the slots of its decisions.
 const MOST_BYTES: u64 = (12 << 18) * 8 + 8_000_000;
 
 fn limits() -> DecodeLimits {

@@ -125,7 +125,8 @@ fn steps_of(bytes: &[u8]) -> Vec<i32> {
 
 #[test]
 fn the_file_comes_nearer_to_the_original_at_no_more_bytes() {
-    let (start, plain) = (compressed(&at(0.5)), compressed(&plain(1.5)));
+    // At rates that leave training something to gain in few steps.
+    let (start, plain) = (compressed(&at(0.5)), compressed(&plain(1.0)));
     for (start, loss) in [
         (&start, Loss::Distill),
         (&start, Loss::Labels),

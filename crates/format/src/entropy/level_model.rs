@@ -89,7 +89,7 @@ impl UnaryModel<'_> {
 
 /// The input whose context has the predicted level's class.
 const PREDICTED: usize = 2;
-/// The input whose context is the row itself: matrices know their rows apart once some columns are coded.
+/// The input whose context is the row itself, whose levels are alike beyond what running means say.
 const ROW: usize = 3;
 
 /// Adaptive model of one matrix' levels, coded column after column, rows inner: each column in turn,
