@@ -265,12 +265,12 @@ fn divergence(source: &Source, bytes: &[u8]) -> f64 {
 fn images_make_files_of_the_same_size_more_faithful() {
     let (source, statistics) = subject();
     let mut calibration = Images::new();
-    (0..4).for_each(|part| calibration.add(&images(20, part)));
+    (0..4).for_each(|part| calibration.add(&images(40, part)));
     let compressed = |config: &EncoderConfig| {
         tqz::compress(source, statistics, Some(&calibration), config, &Silent)
             .expect("compressible")
     };
-    let ratio = geometric_mean([0.4, 0.5, 0.7, 1.0].map(|bits| {
+    let ratio = geometric_mean([0.4, 0.45, 0.5, 0.6, 0.7, 0.85].map(|bits| {
         let config = at(bits, TransformSpec::Auto);
         let (bytes, report) = compressed(&config);
         assert!(bytes.len() as u64 * 8 <= (bits * report.weights as f64) as u64);
