@@ -46,7 +46,7 @@ done <<'NETWORKS'
 resnet56-cifar10 cifar10-calib 64 cifar10-jpeg/calib.npz
 resnet18-cifar10 cifar10-calib 64 cifar10-jpeg/calib.npz
 alexnet-cifar10 cifar10-calib 64 cifar10-jpeg/calib.npz
-densenet40-12-cifar10 cifar10-raw-calib 64 cifar10-jpeg/calib.npz
+densenet40-12-cifar10 cifar10-raw-calib 128 cifar10-jpeg/calib.npz
 mobilenet-v1-075 imagenet-keras-calib 16 imagenet-sample
 efficientnet-lite0 imagenet-calib 16 imagenet-sample
 dncnn-s-25 denoise-calib 8 imagenet-sample
