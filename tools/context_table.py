@@ -211,7 +211,8 @@ class Full(LevelModel):
         columns = super().matrix(io, R, C, kk, dependent)
         paid = io.bits - before
         for name, variant in self.variants.items():
-            variant.slots = {key: found for key, found in getattr(variant, "slots", {}).items() if key[2] < 3}
+            if isinstance(variant, LevelModel):  # whose decisions are coded outside its own `matrix`
+                variant.slots = {key: found for key, found in variant.slots.items() if key[2] < 3}
             if isinstance(variant, Anew):
                 variant.levels, self.known.bits = iter(self.levels), -paid
                 assert variant.matrix(self.known, R, C, kk, dependent) == columns and not self.known.answers

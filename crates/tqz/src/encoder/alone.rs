@@ -122,7 +122,6 @@ mod tests {
         let found = ratios(&statistics, &Trust::standard());
         assert!(found[wrong] > 5.0 * sound[wrong], "{found:?} {sound:?}");
         let again = ratios(&statistics, &Trust::standard().times(&found));
-        let rest = again[wrong] / sound[wrong];
-        assert!((0.3..3.0).contains(&rest), "{again:?} {sound:?}");
+        assert!((0.3..3.0).contains(&again[wrong]), "{again:?}");
     }
 }
