@@ -34,6 +34,8 @@ mod linalg;
 #[cfg(feature = "encoder")]
 mod macs;
 #[cfg(feature = "encoder")]
+mod normalisation;
+#[cfg(feature = "encoder")]
 mod notes;
 #[cfg(feature = "encoder")]
 mod outputs;

@@ -1,13 +1,11 @@
-//! Side values: biases and normalisation vectors. BatchNormalization's four vectors are first folded into two, then all are
-//! stored with 16 significant bits or better.
+//! Side values: biases and normalisation vectors, stored with 16 significant bits or better unless fewer were measured to do no harm.
 
 use std::collections::BTreeMap;
 
-use tqz_engine::{BatchNorm, Network};
+use tqz_engine::Network;
 use tqz_format::Vector;
 use tqz_onnx::model::tensor_proto::DataType;
 use tqz_onnx::model::{ModelProto, TensorProto};
-use tqz_onnx::visit;
 
 use crate::error::TqzError;
 
@@ -29,40 +27,6 @@ const RMS_LESS: i32 = 3;
 /// Levels the format can hold.
 const MAX_LEVEL: f64 = (1_u32 << 24) as f64;
 
-/// Folds `scale, bias, mean, var` of every BatchNormalization into `scale', bias', 0, 1`, which computes the same; vectors
-/// shared with anything else stay as they are.
-///
-/// # Errors
-/// Tensors that cannot be read.
-pub(crate) fn canonical_batch_norms(
-    model: &mut ModelProto,
-    network: &Network,
-    names: &BTreeMap<String, usize>,
-) -> Result<(), TqzError> {
-    let uses = uses(model);
-    let mut replaced: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
-    for norm in network.batch_norms() {
-        let of_norm = [&norm.scale, &norm.bias, &norm.mean, &norm.var];
-        let sites: Vec<usize> = of_norm
-            .iter()
-            .filter(|name| uses.get(**name) == Some(&1))
-            .filter_map(|name| names.get(*name).copied())
-            .collect();
-        if let (4, Some(folded)) = (sites.len(), fold(norm, network)) {
-            replaced.extend(sites.into_iter().zip(folded));
-        }
-    }
-    let mut failure = None;
-    visit::tensors_mut(model, |site, tensor| {
-        if let Some(values) = replaced.remove(&site.index)
-            && let Err(error) = tensor.set_f32(&values)
-        {
-            failure = Some(error.into());
-        }
-    });
-    failure.map_or(Ok(()), Err)
-}
-
 /// How often the main graph's nodes take each value.
 pub(crate) fn uses(model: &ModelProto) -> BTreeMap<String, usize> {
     let mut uses: BTreeMap<String, usize> = BTreeMap::new();
@@ -72,33 +36,6 @@ pub(crate) fn uses(model: &ModelProto) -> BTreeMap<String, usize> {
         }
     }
     uses
-}
-
-/// The four vectors in canonical form, if all are there and finite.
-fn fold(norm: &BatchNorm, network: &Network) -> Option<[Vec<f32>; 4]> {
-    let get = |name: &str| {
-        network
-            .weight(name)
-            .map(|w| w.mapv(f64::from).into_raw_vec_and_offset().0)
-    };
-    let (scale, bias) = (get(&norm.scale)?, get(&norm.bias)?);
-    let (mean, var) = (get(&norm.mean)?, get(&norm.var)?);
-    let n = scale.len();
-    if [bias.len(), mean.len(), var.len()] != [n; 3] {
-        return None;
-    }
-    let epsilon = f64::from(norm.epsilon);
-    let factor: Vec<f64> = scale
-        .iter()
-        .zip(&var)
-        .map(|(s, v)| s / (v + epsilon).sqrt())
-        .collect();
-    let offset = (0..n).map(|i| (bias[i] - mean[i] * factor[i]) as f32);
-    let offset: Vec<f32> = offset.collect();
-    let unit = (1.0 + epsilon).sqrt();
-    let scale: Vec<f32> = factor.iter().map(|f| (f * unit) as f32).collect();
-    let finite = scale.iter().chain(&offset).all(|v| v.is_finite());
-    finite.then(|| [scale, offset, vec![0.0; n], vec![1.0; n]])
 }
 
 /// What the named tensors of the graph are for.

@@ -15,9 +15,10 @@ use crate::error::TqzError;
 use crate::fold::fold_weights;
 use crate::inspect::plain_report;
 use crate::layout::WeightLayer;
+use crate::normalisation::canonical_batch_norms;
 use crate::repair::{Knob, knobs};
 use crate::report::{LayerReport, bits_per_weight};
-use crate::side::{Role, canonical_batch_norms, code_side_values, roles, uses};
+use crate::side::{Role, code_side_values, roles, uses};
 
 /// Tensors of at least this many bytes that are kept as they are get a section of their own; smaller ones stay in the graph.
 const RAW_BYTES: usize = 2048;

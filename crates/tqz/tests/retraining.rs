@@ -216,11 +216,13 @@ fn every_transform_is_trained() {
             paper: Some(PaperSpec::default()),
             transform: TransformSpec::Elt,
             axis,
-            ..at(2.5)
+            ..at(1.5)
         };
         let start = compressed(&config);
-        let done = retrained(&start, &spec());
-        assert!(done.bytes.len() <= start.len(), "{axis:?}");
+        // What scales and offsets take changes by some bytes as they move; levels cannot make room for it.
+        let target = room(&start);
+        let done = retrained(&start, &RetrainSpec { target, ..spec() });
+        assert!(done.bytes.len() * 100 <= start.len() * 101, "{axis:?}");
         let (before, after) = (done.before.loss, done.after.loss);
         assert!(after < before, "{axis:?}: {before} → {after}");
     }

@@ -103,7 +103,7 @@ mod tests {
         alone.ratios(&coded.layers).expect("runs")
     }
 
-    /// G of one layer a twelfth of what it is (trust goes up to twenty): that layer alone does far more than predicted, and no longer once it is weighted by that.
+    /// G of one layer a sixteenth of what it is (trust goes up to twenty): that layer alone does far more than predicted, and no longer once it is weighted by that.
     #[test]
     fn a_layer_that_does_more_than_predicted_is_found_and_weighted() {
         let (source, images, mut statistics) = subject();
@@ -114,9 +114,9 @@ mod tests {
         let name = &source.layers()[wrong].name;
         let group = &mut statistics.layers.get_mut(name).expect("measured").groups[0];
         let g = &group.output;
-        let sum = g.sum().iter().map(|v| v / 12.0).collect();
+        let sum = g.sum().iter().map(|v| v / 16.0).collect();
         let mut scatter = g.scatter();
-        scatter.squares /= 144.0;
+        scatter.squares /= 256.0;
         group.output =
             Moment::from_parts(g.order(), sum, (g.count(), scatter)).expect("its length");
         let found = ratios(&statistics, &Trust::standard());

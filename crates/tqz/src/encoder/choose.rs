@@ -1,9 +1,8 @@
 //! What a file is made by, chosen at the size asked for by running candidates on images kept back: statistics measured again with the
 //! layers quantized (what reaches a layer then is what its weights will really meet, theory §8.8), how far the closed form is trusted,
-//! layer by layer and in all, and the precision of side values, the coarsest that does no harm.
+//! layer by layer and in all, and the precision of side values.
 
 use tqz_engine::Network;
-use tqz_format::Vector;
 
 use crate::calibrate::{Calibration, CalibrationSpec};
 use crate::config::{Effort, RateTarget};
@@ -11,6 +10,7 @@ use crate::encoder::Job;
 use crate::encoder::alone::Alone;
 use crate::encoder::candidate::{Candidate, Judged, better, candidate};
 use crate::encoder::gains::gained;
+use crate::encoder::sides::{SideBits, Weighed};
 use crate::encoder::trust::Trust;
 use crate::encoder::walk::best_damping;
 use crate::error::TqzError;
@@ -18,7 +18,6 @@ use crate::fidelity::Yardstick;
 use crate::images::{Images, spread};
 use crate::layout::WeightLayer;
 use crate::repair::SideValues;
-use crate::side::{PEAK_BITS, quantize_vector};
 use crate::statistics::{INPUT_BLOCK, Statistics};
 
 /// Images from which on layers are measured alone by them.
@@ -29,19 +28,14 @@ const ROUNDS_BEST: usize = 3;
 /// trusted as predicted, with the standard damping, which is right for their wide layers: their codings take too long.
 const AFFORDABLE: f64 = 1e11;
 
-/// Significant bits of side values tried, falling, until one costs more than [`HARMLESS`] of the distance.
-const SIDE_BITS: [i32; 6] = [16, 12, 10, 9, 8, 7];
-/// Distance, relative to that with 16 bits, up to which fewer bits of side values are harmless.
-const HARMLESS: f64 = 1.01;
-
 /// What was found best.
 pub(crate) struct Choice {
     /// How far the statistics are trusted.
     pub(crate) trust: Trust,
     /// Step constant at which the target was met with it.
     pub(crate) step: f64,
-    /// Significant bits of side values.
-    pub(crate) side_bits: i32,
+    /// Precision of side values.
+    pub(crate) side_bits: SideBits,
     /// Side values matched to the levels found there.
     pub(crate) sides: SideValues,
     /// Layers that get row gains.
@@ -91,8 +85,14 @@ pub(crate) fn choose(
         ..job
     };
     let best = trusted(job, judged, best, (rounds, leaked))?;
+    let side_bits = SideBits::coarsest(&Weighed {
+        source: job.source,
+        network: &best.network,
+        sides: &best.sides,
+        yardstick,
+    })?;
     Ok(Choice {
-        side_bits: harmless_bits(&best, yardstick)?,
+        side_bits,
         gained: gained(job.source, &best.layers)?,
         trust: best.trust,
         step: best.step,
@@ -174,20 +174,6 @@ fn with_statistics_again(
     Ok((best, statistics))
 }
 
-/// The fewest significant bits of side values that do no harm.
-fn harmless_bits(best: &Candidate, yardstick: &Yardstick<'_>) -> Result<i32, TqzError> {
-    let mut side_bits = PEAK_BITS;
-    for bits in SIDE_BITS {
-        let rounded = rounded(&best.sides, bits)?;
-        let distance = yardstick.measure(&best.network.with_weights(&rounded)?)?;
-        if distance > HARMLESS * best.distance {
-            break;
-        }
-        side_bits = bits;
-    }
-    Ok(side_bits)
-}
-
 /// Multiply–accumulates of coding all layers once, in the order of magnitude.
 pub(crate) fn work(job: Job<'_>) -> f64 {
     let of_layer = |layer: &WeightLayer| {
@@ -213,26 +199,4 @@ fn measured_again(
     let calibration = || Calibration::new(layers, job.source.checksum(), spec);
     let known = (job.source, job.progress);
     images.measured(("calibrating again", &calibration), &numbers, known)
-}
-
-/// Side values as a decoder gives them back after quantization with so many bits.
-///
-/// # Errors
-/// Values that the format cannot hold.
-pub(crate) fn rounded(sides: &SideValues, bits: i32) -> Result<SideValues, TqzError> {
-    let mut rounded = sides.clone();
-    for value in rounded.values_mut() {
-        let Some((log2_step, levels)) = value.as_slice().and_then(|v| quantize_vector(v, bits))
-        else {
-            continue;
-        };
-        let vector = Vector {
-            site: 0,
-            log2_step,
-            levels,
-        };
-        let decoded = vector.reconstruct()?;
-        value.iter_mut().zip(decoded).for_each(|(to, v)| *to = v);
-    }
-    Ok(rounded)
 }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use tqz_engine::Network;
 
 use crate::encoder::Job;
-use crate::encoder::choose::rounded;
 use crate::encoder::layer::CodedLayer;
+use crate::encoder::sides::SideBits;
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::repair::SideValues;
@@ -37,15 +37,15 @@ pub(crate) fn quantized_network(job: Job<'_>, layers: &[CodedLayer]) -> Result<N
     Ok(job.source.network().with_weights(&weights)?)
 }
 
-/// The same with side values as the file stores them, with so many significant bits: what a decoder makes of the whole file.
+/// The same with side values as the file stores them, so precisely: what a decoder makes of the whole file.
 ///
 /// # Errors
 /// As [`quantized_network`].
 pub(crate) fn repaired_network(
     job: Job<'_>,
     layers: &[CodedLayer],
-    (sides, side_bits): (&SideValues, i32),
+    (sides, bits): (&SideValues, SideBits),
 ) -> Result<Network, TqzError> {
     let network = quantized_network(job, layers)?;
-    Ok(network.with_weights(&rounded(sides, side_bits)?)?)
+    Ok(network.with_weights(&bits.rounded(job.source, sides)?)?)
 }

@@ -1,17 +1,15 @@
-//! After the levels are chosen: side values matched, tuned with row gains, and quantized again.
+//! After the levels are chosen: side values matched, tuned with row gains.
 
-use ndarray::ArrayD;
 use tqz_engine::Network;
-use tqz_format::Vector;
 
 use crate::encoder::Job;
 use crate::encoder::decoded::quantized_network;
 use crate::encoder::pass::Coded;
+use crate::encoder::sides::{SideBits, Weighed};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::{Images, spread};
 use crate::repair::{SideValues, TuneSpec, Turnable, match_moments, side_values, tune};
-use crate::side::quantize_vector;
 
 /// A model of a smaller fixed batch is not matched: too few images for a channel's spread.
 const LEAST_BATCH: usize = 16;
@@ -77,17 +75,20 @@ pub(crate) struct Repair {
     pub(crate) sides: SideValues,
     /// Gains of rows by the name of their layer's weights.
     pub(crate) gains: SideValues,
-    /// Distance on the images kept back that remains with them.
+    /// How precise side values are to be stored.
+    pub(crate) bits: SideBits,
+    /// Distance on the images kept back that remains, before they are rounded to that.
     pub(crate) distance: f64,
 }
 
-/// New side values for the coded layers, and gains for those of them that are listed.
+/// New side values for the coded layers, of at least so many bits, and gains for those of them that are listed.
 ///
 /// # Errors
 /// A network that does not run on the images.
 pub(crate) fn repair(
     job: Job<'_>,
     (coded, gained): (&Coded, &[usize]),
+    bits: SideBits,
     (images, yardstick): (&Images, &Yardstick<'_>),
 ) -> Result<Repair, TqzError> {
     let source = job.source;
@@ -97,6 +98,7 @@ pub(crate) fn repair(
         return Ok(Repair {
             sides: start,
             gains: SideValues::new(),
+            bits,
             distance,
         });
     }
@@ -112,24 +114,18 @@ pub(crate) fn repair(
         job.progress,
     )?;
     let gains = quantized.take_gains(&mut sides);
+    let bits = bits.finer(&Weighed {
+        source,
+        network: &quantized.turned(&gains)?,
+        sides: &sides,
+        yardstick,
+    })?;
     Ok(Repair {
         sides,
         gains,
+        bits,
         distance,
     })
-}
-
-/// Side values as the file stores them, with so many significant bits.
-pub(crate) fn side_vectors(job: Job<'_>, values: &SideValues, bits: i32) -> Vec<Vector> {
-    let vector = |(name, value): (&String, &ArrayD<f32>)| {
-        let (log2_step, levels) = quantize_vector(value.as_slice()?, bits)?;
-        Some(Vector {
-            site: job.source.site(name)? as u32,
-            log2_step,
-            levels,
-        })
-    };
-    values.iter().filter_map(vector).collect()
 }
 
 fn spec(job: Job<'_>, images: &Images) -> TuneSpec {

@@ -49,13 +49,7 @@ pub(crate) fn fitted(
     if pass.fits(&found) {
         return Ok(found);
     }
-    let without = pass.encode_again(coded, &SideValues::new())?;
-    let cost = found.bytes.len().saturating_sub(without.bytes.len()) as u64;
-    let again = pass.search_with_room(Hint {
-        step: Some(coded.step),
-        reserve_bytes: cost + cost / 8,
-    })?;
-    let found = pass.encode_again(&again, gains)?;
+    let found = again(pass, coded, gains)?;
     if pass.fits(&found) {
         return Ok(found);
     }
@@ -63,6 +57,20 @@ pub(crate) fn fitted(
         step: Some(coded.step),
         reserve_bytes: 0,
     })
+}
+
+/// The file coded again for the side values there are now, with room for the gains.
+///
+/// # Errors
+/// As coding.
+pub(crate) fn again(pass: &Pass<'_>, coded: &Coded, gains: &SideValues) -> Result<Coded, TqzError> {
+    let [with, without] = [gains, &SideValues::new()].map(|gains| pass.encode_again(coded, gains));
+    let cost = with?.bytes.len().saturating_sub(without?.bytes.len()) as u64;
+    let again = pass.search_with_room(Hint {
+        step: Some(coded.step),
+        reserve_bytes: cost + cost / 8,
+    })?;
+    pass.encode_again(&again, gains)
 }
 
 /// The layers with the gains, which have the names of weights.

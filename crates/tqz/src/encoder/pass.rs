@@ -174,6 +174,13 @@ impl<'a> Pass<'a> {
         limit.is_none_or(|limit| coded.bytes.len() as u64 <= limit)
     }
 
+    /// Part of the size allowed that the file leaves; nothing where none is given.
+    pub(crate) fn unused_part(&self, coded: &Coded) -> f64 {
+        let limit = self.job.config.target.limit(self.job.source.weight_count());
+        let part = |limit: u64| 1.0 - coded.bytes.len() as f64 / limit as f64;
+        limit.map_or(0.0, part)
+    }
+
     /// Finds the step constant that meets the target.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::allocate::{LossSearch, Sample};
 use crate::config::{Effort, EncoderConfig, RateTarget};
 use crate::encoder::choose::{Choice, choose};
 use crate::encoder::decoded::{quantized_network, repaired_network};
-use crate::encoder::finish::{matched_sides, repair, side_vectors};
+use crate::encoder::finish::{matched_sides, repair};
 use crate::encoder::pass::{Coded, Pass};
 use crate::encoder::trust::Trust;
 use crate::encoder::{Budget, Job, drift, report};
@@ -223,11 +223,11 @@ fn repaired(
         };
         coded = drift::compensated(job, pass, (coded, 0), judged)?;
     }
-    let repair = repair(job, (&coded, &choice.gained), judged)?;
-    let vectors = side_vectors(job, &repair.sides, choice.side_bits);
+    let repair = repair(job, (&coded, &choice.gained), choice.side_bits, judged)?;
+    let vectors = repair.bits.vectors(job.source, &repair.sides);
     pass.set_vectors(vectors.clone());
     let coded = pass.encode_again(&coded, &repair.gains)?;
-    let sides = (&repair.sides, choice.side_bits);
+    let sides = (&repair.sides, repair.bits);
     let network = repaired_network(job, &coded.layers, sides)?;
     let repaired = Repaired {
         coded,

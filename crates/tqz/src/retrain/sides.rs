@@ -1,14 +1,16 @@
 //! A side value's vector in training: numbers in units of their root mean square, which the network sees as the file stores them,
-//! rounded to the step they had (straight-through as levels).
+//! rounded to the step they had (straight-through as levels), vectors of one number to a finer one.
 
 use ndarray::{ArrayD, IxDyn};
 use tqz_format::Vector;
-use tqz_format::limits::MAX_VECTOR_LEVEL;
+use tqz_format::limits::{MAX_VECTOR_EXPONENT, MAX_VECTOR_LEVEL};
 
 use crate::error::TqzError;
 
 /// Least unit, for vectors of zeros.
 const LEAST_UNIT: f32 = 1e-3;
+/// A vector of one number is stored with as coarse a step as it can be; where it may move, its steps are this part of it.
+const LOG2_FINE: i32 = -6;
 
 /// A vector that is trained.
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ pub(crate) struct SideVector {
     pub(crate) name: String,
     site: u32,
     log2_step: i32,
+    /// Step of a vector none of whose values has moved.
+    stored_log2_step: i32,
     unit: f32,
     /// Values in units of `unit`.
     pub(crate) units: Vec<f32>,
@@ -35,9 +39,18 @@ impl SideVector {
             name: name.to_owned(),
             site: vector.site,
             log2_step: vector.log2_step,
+            stored_log2_step: vector.log2_step,
             unit,
             units: values.iter().map(|v| v / unit).collect(),
         })
+    }
+
+    /// Lets a vector of one number, such as the scales of a network whose weights took them in, move by a part of it; others can already.
+    pub(crate) fn loosen(&mut self) {
+        let constant = self.vector().levels.iter().all(|&level| level == 1);
+        if constant {
+            self.log2_step = (self.stored_log2_step + LOG2_FINE).max(-MAX_VECTOR_EXPONENT);
+        }
     }
 
     /// The tensor's numbers, as a decoder gives them.
@@ -54,18 +67,28 @@ impl SideVector {
 
     /// What the file stores.
     pub(crate) fn vector(&self) -> Vector {
-        let step = f64::from(self.log2_step).exp2();
-        let limit = f64::from(MAX_VECTOR_LEVEL);
-        let level = |u: &f32| {
-            (f64::from(u * self.unit) / step)
-                .round()
-                .clamp(-limit, limit) as i32
-        };
+        let mut levels = self.levels(self.log2_step);
+        let mut log2_step = self.log2_step;
+        let coarser = 1 << (self.stored_log2_step - self.log2_step);
+        if levels.iter().all(|level| level % coarser == 0) {
+            levels.iter_mut().for_each(|level| *level /= coarser);
+            log2_step = self.stored_log2_step;
+        }
         Vector {
             site: self.site,
-            log2_step: self.log2_step,
-            levels: self.units.iter().map(level).collect(),
+            log2_step,
+            levels,
         }
+    }
+
+    fn levels(&self, log2_step: i32) -> Vec<i32> {
+        let step = f64::from(log2_step).exp2();
+        let limit = f64::from(MAX_VECTOR_LEVEL);
+        let level = |u: &f32| {
+            let level = (f64::from(u * self.unit) / step).round();
+            level.clamp(-limit, limit) as i32
+        };
+        self.units.iter().map(level).collect()
     }
 }
 
@@ -87,5 +110,25 @@ mod tests {
         assert_eq!(side.values().as_slice(), Some(&[1.0, -2.0, 0.0][..]));
         side.units[0] += 0.02 / side.unit;
         assert_eq!(side.values().as_slice(), Some(&[1.25, -2.0, 0.0][..]));
+    }
+
+    /// Until it moves, a vector of ones costs what it did.
+    #[test]
+    fn scales_of_one_can_move_by_a_part() {
+        let stored = Vector {
+            site: 3,
+            log2_step: 0,
+            levels: vec![1; 3],
+        };
+        let mut side = SideVector::new("scale", &stored).expect("legal");
+        side.loosen();
+        assert_eq!(side.vector(), stored);
+        side.units[1] += 0.05;
+        let values = side.values();
+        assert!((values[1] - 1.05).abs() < 0.008 && values[1] != 1.0);
+        assert_eq!((values[0], values[2]), (1.0, 1.0));
+        let mut other = SideVector::new("scale", &side.vector()).expect("legal");
+        other.loosen();
+        assert_eq!(other.vector(), side.vector());
     }
 }

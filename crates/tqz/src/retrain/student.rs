@@ -100,6 +100,10 @@ impl Student {
             lambda: spec.lambda,
             spec,
         };
+        if student.is_modelled() {
+            // Levels of fixed width make no room for what scales that differ take.
+            student.sides.iter_mut().for_each(|(side, _)| side.loosen());
+        }
         student.settle();
         Ok(student)
     }

@@ -1,0 +1,358 @@
+//! BatchNormalization in canonical form: what it multiplies by goes into the weights before it, where it costs nothing, what it subtracts into its
+//! offset. Where there are no such weights the scale stays, mean and variance go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tqz_engine::{BatchNorm, Layer, LayerOp, Network};
+use tqz_onnx::model::tensor_proto::DataType;
+use tqz_onnx::model::{ModelProto, NodeProto};
+use tqz_onnx::visit;
+
+use crate::error::TqzError;
+use crate::layout::WeightLayer;
+use crate::side::uses;
+
+/// Tensors to be replaced, by their place in the graph's fixed visiting order.
+type Replaced = BTreeMap<usize, Vec<f32>>;
+
+/// A normalisation's scale, offset, mean and variance.
+struct Folded {
+    scale: Vec<f32>,
+    offset: Vec<f32>,
+    /// What the offset takes of something added before the scale.
+    unit: f64,
+}
+
+/// Puts every BatchNormalization `scale, offset, mean, var` into the form `scale', offset', 0, 1`, which computes the same; and where it is all
+/// that a layer's output is for, `scale'` into the layer's weights, so that it is 1, and the layer's bias into `offset'`, so that it is 0. Vectors
+/// and weights shared with anything else stay as they are.
+///
+/// # Errors
+/// Tensors that cannot be read.
+pub(crate) fn canonical_batch_norms(
+    model: &mut ModelProto,
+    network: &Network,
+    names: &BTreeMap<String, usize>,
+) -> Result<(), TqzError> {
+    let graph = Graph::new(model, network, names);
+    let mut replaced = Replaced::new();
+    for norm in network.batch_norms() {
+        let of_norm = [&norm.scale, &norm.bias, &norm.mean, &norm.var];
+        let sites: Vec<usize> = of_norm.iter().filter_map(|name| graph.own(name)).collect();
+        let (4, Some(mut folded)) = (sites.len(), fold(norm, network)) else {
+            continue;
+        };
+        if let Some(layer) = graph.layer_before(norm) {
+            replaced.extend(graph.scaled(layer, &mut folded)?.unwrap_or_default());
+        }
+        let n = folded.scale.len();
+        let vectors = [folded.scale, folded.offset, vec![0.0; n], vec![1.0; n]];
+        replaced.extend(sites.into_iter().zip(vectors));
+    }
+    let mut failure = None;
+    visit::tensors_mut(model, |site, tensor| {
+        if let Some(values) = replaced.remove(&site.index)
+            && let Err(error) = tensor.set_f32(&values)
+        {
+            failure = Some(error.into());
+        }
+    });
+    failure.map_or(Ok(()), Err)
+}
+
+/// What is asked of the graph before anything in it is replaced.
+struct Graph<'a> {
+    network: &'a Network,
+    names: &'a BTreeMap<String, usize>,
+    uses: BTreeMap<String, usize>,
+    /// Values that leave the graph or may be seen by one inside a node.
+    outside: BTreeSet<String>,
+    /// How many inputs the maker of a value takes.
+    inputs: BTreeMap<String, usize>,
+    /// Places of tensors of 32-bit floats: others would round what is folded into them.
+    single: BTreeSet<usize>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(model: &ModelProto, network: &'a Network, names: &'a BTreeMap<String, usize>) -> Self {
+        let graph = model.graph.iter();
+        let nodes: Vec<&NodeProto> = graph.clone().flat_map(|graph| &graph.node).collect();
+        let inner = |node: &&NodeProto| {
+            let mut attributes = node.attribute.iter();
+            attributes.any(|a| a.g.is_some() || !a.graphs.is_empty())
+        };
+        let made = || nodes.iter().flat_map(|node| &node.output);
+        let outside = match nodes.iter().any(inner) {
+            true => made().cloned().collect(),
+            false => graph
+                .flat_map(|graph| &graph.output)
+                .filter_map(|output| output.name.clone())
+                .collect(),
+        };
+        let mut single = BTreeSet::new();
+        visit::tensors(model, |site, tensor| {
+            if matches!(tensor.element_type(), Ok(DataType::Float)) {
+                single.insert(site.index);
+            }
+        });
+        let taken = |node: &NodeProto| node.input.iter().filter(|name| !name.is_empty()).count();
+        let inputs = nodes
+            .iter()
+            .flat_map(|node| node.output.iter().map(|name| (name.clone(), taken(node))));
+        Self {
+            network,
+            names,
+            uses: uses(model),
+            outside,
+            inputs: inputs.collect(),
+            single,
+        }
+    }
+
+    /// The place of a stored tensor that only one node takes.
+    fn own(&self, name: &str) -> Option<usize> {
+        let own = self.uses.get(name) == Some(&1) && !self.outside.contains(name);
+        self.names.get(name).copied().filter(|_| own)
+    }
+
+    /// The layer whose output goes into the normalisation and nowhere else.
+    fn layer_before(&self, norm: &BatchNorm) -> Option<&'a Layer> {
+        let value = norm.input.as_str();
+        if self.uses.get(value) != Some(&1) || self.outside.contains(value) {
+            return None;
+        }
+        let layer = self.network.layers().iter().find(|l| l.output == value)?;
+        let by_channel = match &layer.op {
+            LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } => true,
+            LayerOp::Gemm { beta_bits, .. } => f32::from_bits(*beta_bits) == 1.0,
+            LayerOp::MatMul { .. } => false,
+        };
+        let known = 2 + usize::from(layer.bias.is_some());
+        (by_channel && self.inputs.get(value) == Some(&known)).then_some(layer)
+    }
+
+    /// The layer's weights times the scale, which becomes 1, and its bias, which becomes 0; nothing where they are not the layer's own or
+    /// leave the range of numbers.
+    ///
+    /// # Errors
+    /// Weights whose shape does not fit their operator.
+    fn scaled(&self, layer: &Layer, folded: &mut Folded) -> Result<Option<Replaced>, TqzError> {
+        let single = |site: &usize| self.single.contains(site);
+        let Some(site) = self.own(&layer.weight).filter(single) else {
+            return Ok(None);
+        };
+        let view = WeightLayer::new(layer, 0, site)?;
+        let Some(weights) = self.network.weight(&layer.weight) else {
+            return Ok(None);
+        };
+        let weights = weights.as_standard_layout();
+        let mut weights: Vec<f32> = weights.iter().copied().collect();
+        if view.rows != folded.scale.len() || weights.len() != view.weights() {
+            return Ok(None);
+        }
+        for (r, scale) in folded.scale.iter().enumerate() {
+            (0..view.cols).for_each(|c| weights[view.element(r, c)] *= scale);
+        }
+        let mut replaced = Replaced::new();
+        let mut offset = folded.offset.clone();
+        if let Some(name) = &layer.bias {
+            let bias = self.network.weight(name);
+            let (Some(site), Some(bias)) = (self.own(name).filter(single), bias) else {
+                return Ok(None);
+            };
+            if bias.len() != offset.len() {
+                return Ok(None);
+            }
+            let added = bias
+                .iter()
+                .zip(&folded.scale)
+                .map(|(b, s)| f64::from(*b) * f64::from(*s) * folded.unit);
+            offset
+                .iter_mut()
+                .zip(added)
+                .for_each(|(to, a)| *to = (f64::from(*to) + a) as f32);
+            replaced.insert(site, vec![0.0; offset.len()]);
+        }
+        if !weights.iter().chain(&offset).all(|v| v.is_finite()) {
+            return Ok(None);
+        }
+        replaced.insert(site, weights);
+        folded.scale.fill(1.0);
+        folded.offset = offset;
+        Ok(Some(replaced))
+    }
+}
+
+/// Scale and offset that do the same with mean 0 and variance 1, if all are there and finite.
+fn fold(norm: &BatchNorm, network: &Network) -> Option<Folded> {
+    let get = |name: &str| {
+        network
+            .weight(name)
+            .map(|w| w.mapv(f64::from).into_raw_vec_and_offset().0)
+    };
+    let (scale, bias) = (get(&norm.scale)?, get(&norm.bias)?);
+    let (mean, var) = (get(&norm.mean)?, get(&norm.var)?);
+    let n = scale.len();
+    if [bias.len(), mean.len(), var.len()] != [n; 3] {
+        return None;
+    }
+    let epsilon = f64::from(norm.epsilon);
+    let factor: Vec<f64> = scale
+        .iter()
+        .zip(&var)
+        .map(|(s, v)| s / (v + epsilon).sqrt())
+        .collect();
+    let offset = (0..n).map(|i| (bias[i] - mean[i] * factor[i]) as f32);
+    let offset: Vec<f32> = offset.collect();
+    let unit = (1.0 + epsilon).sqrt();
+    let scale: Vec<f32> = factor.iter().map(|f| (f * unit) as f32).collect();
+    let finite = scale.iter().chain(&offset).all(|v| v.is_finite());
+    finite.then(|| Folded {
+        scale,
+        offset,
+        unit: unit.recip(),
+    })
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::graph::{node, set_int};
+    use crate::source::Source;
+    use ndarray::{ArrayD, IxDyn};
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+    use tqz_engine::EngineDevice;
+    use tqz_onnx::model::{GraphProto, TensorProto};
+
+    const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
+
+    /// A convolution with a bias, a transposed one in two groups and a dense layer, each normalised: from the demo network's input to its output.
+    fn normalised() -> ModelProto {
+        let mut model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
+        let graph = model.graph.as_mut().expect("a graph");
+        let [input, output] = [&graph.input[0], &graph.output[0]].map(|v| v.name().to_owned());
+        let mut rng = Pcg64::seed_from_u64(8);
+        let mut tensor = |name: &str, dims: &[usize], least: f32| {
+            let count = dims.iter().product();
+            let values: Vec<f32> = (0..count).map(|_| rng.random::<f32>() + least).collect();
+            TensorProto::from_f32(name, dims, &values).expect("fits")
+        };
+        let shapes: [(&str, &[usize]); 5] = [
+            ("w1", &[4, 3, 3, 3]),
+            ("b1", &[4]),
+            ("w2", &[4, 3, 2, 2]),
+            ("w3", &[6, 10]),
+            ("b3", &[10]),
+        ];
+        graph.initializer = shapes.map(|(name, dims)| tensor(name, dims, -0.5)).to_vec();
+        for (norm, channels) in [("1", 4), ("2", 6), ("3", 10)] {
+            for (vector, least) in [("s", -0.4), ("o", -0.5), ("m", -0.5), ("v", 0.1)] {
+                let name = format!("{vector}{norm}");
+                graph.initializer.push(tensor(&name, &[channels], least));
+            }
+        }
+        let op = "BatchNormalization";
+        graph.node = vec![
+            node("Conv", &[&input, "w1", "b1"], "c1"),
+            node(op, &["c1", "s1", "o1", "m1", "v1"], "n1"),
+            node("Relu", &["n1"], "r1"),
+            node("ConvTranspose", &["r1", "w2"], "c2"),
+            node(op, &["c2", "s2", "o2", "m2", "v2"], "n2"),
+            node("GlobalAveragePool", &["n2"], "p2"),
+            node("Flatten", &["p2"], "f2"),
+            node("Gemm", &["f2", "w3", "b3"], "g3"),
+            node(op, &["g3", "s3", "o3", "m3", "v3"], &output),
+        ];
+        set_int(&mut graph.node[3], "group", 2);
+        graph.value_info.clear();
+        model
+    }
+
+    /// The canonical form of a network, after it was seen to compute the same.
+    fn canonical(model: &ModelProto) -> Source {
+        let device = EngineDevice::cpu();
+        let source = Source::new(model.clone(), &device).expect("supported");
+        let network = Network::from_model(model, &device).expect("supported");
+        let mut rng = Pcg64::seed_from_u64(9);
+        let image = ArrayD::from_shape_simple_fn(IxDyn(&[3, 3, 32, 32]), || rng.random::<f32>());
+        let run = |network: &Network| network.run_batch(&image, 3).expect("runs");
+        for (found, wanted) in run(source.network()).iter().zip(run(&network)) {
+            for (f, w) in found.iter().zip(&wanted) {
+                assert!((f - w).abs() < 1e-4 * w.abs().max(1.0), "{f} {w}");
+            }
+        }
+        source
+    }
+
+    /// A stored tensor's numbers.
+    fn stored(source: &Source, name: &str) -> Vec<f32> {
+        let tensor = source.network().weight(name).expect("stored");
+        tensor.into_iter().collect()
+    }
+
+    #[test]
+    fn scales_and_biases_go_into_the_layers_before() {
+        let source = canonical(&normalised());
+        for norm in ["1", "2", "3"] {
+            let of = |vector: &str| stored(&source, &format!("{vector}{norm}"));
+            assert!(of("s").iter().chain(&of("v")).all(|&v| v == 1.0));
+            assert!(of("m").iter().all(|&v| v == 0.0));
+        }
+        for bias in ["b1", "b3"] {
+            assert!(stored(&source, bias).iter().all(|&v| v == 0.0));
+        }
+    }
+
+    /// Changes after which the first normalisation keeps its scale.
+    #[test]
+    fn what_others_see_or_share_stays_as_it_is() {
+        let seen = |graph: &mut GraphProto| {
+            let mut output = graph.output[0].clone();
+            output.name = Some("c1".to_owned());
+            graph.output.push(output);
+        };
+        let taken = |graph: &mut GraphProto| {
+            graph.node[2] = node("Add", &["n1", "c1"], "r1");
+        };
+        let shared = |graph: &mut GraphProto| {
+            graph.node[2] = node("Conv", &["n1", "w1"], "r1");
+            let w1 = &mut graph.initializer[0];
+            let values: Vec<f32> = w1.to_f32().expect("floats")[..36].to_vec();
+            *w1 = TensorProto::from_f32("w1", &[4, 4, 1, 1], &values[..16]).expect("fits");
+            let input = graph.input[0].name().to_owned();
+            graph.node[0] = node("Conv", &["wide", "w1", "b1"], "c1");
+            let mut concat = node("Concat", &[&input, &input], "six");
+            set_int(&mut concat, "axis", 1);
+            let kernel = TensorProto::from_f32("w0", &[4, 6, 1, 1], &values[..24]).expect("fits");
+            graph.initializer.push(kernel);
+            graph.node.insert(0, node("Conv", &["six", "w0"], "wide"));
+            graph.node.insert(0, concat);
+        };
+        let computed = |graph: &mut GraphProto| {
+            let o1 = "o1".to_owned();
+            graph.node[0].input[2] = "relu of o1".to_owned();
+            graph.node.insert(0, node("Relu", &[&o1], "relu of o1"));
+        };
+        let short = |graph: &mut GraphProto| {
+            let w1 = &mut graph.initializer[0];
+            let values = w1.to_f32().expect("floats");
+            w1.data_type = Some(DataType::Float16 as i32);
+            w1.set_f32(&values).expect("half floats");
+        };
+        type Change<'a> = &'a dyn Fn(&mut GraphProto);
+        let changes: [(&str, Change<'_>); 5] = [
+            ("seen outside", &seen),
+            ("taken twice", &taken),
+            ("weights shared", &shared),
+            ("bias computed", &computed),
+            ("half floats", &short),
+        ];
+        for (what, change) in changes {
+            let mut model = normalised();
+            change(model.graph.as_mut().expect("a graph"));
+            let source = canonical(&model);
+            assert!(stored(&source, "s1").iter().any(|&v| v != 1.0), "{what}");
+            assert!(stored(&source, "s2").iter().all(|&v| v == 1.0), "{what}");
+        }
+    }
+}
