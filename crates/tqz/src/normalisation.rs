@@ -65,46 +65,64 @@ struct Graph<'a> {
     network: &'a Network,
     names: &'a BTreeMap<String, usize>,
     uses: BTreeMap<String, usize>,
-    /// Values that leave the graph or may be seen by one inside a node.
-    outside: BTreeSet<String>,
-    /// How many inputs the maker of a value takes.
-    inputs: BTreeMap<String, usize>,
+    /// Values that leave the graph or may be taken more than once by what is inside a node: a branch or the body of a function.
+    outside: BTreeSet<&'a str>,
+    /// The node that makes a value.
+    makers: BTreeMap<&'a str, &'a NodeProto>,
     /// Places of tensors of 32-bit floats: others would round what is folded into them.
     single: BTreeSet<usize>,
 }
 
+/// Values that nodes inside this one may take.
+fn inside<'a>(node: &'a NodeProto, outside: &mut BTreeSet<&'a str>) {
+    let graphs = node
+        .attribute
+        .iter()
+        .flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs));
+    for graph in graphs {
+        outside.extend(graph.output.iter().map(|output| output.name()));
+        for node in &graph.node {
+            outside.extend(node.input.iter().map(String::as_str));
+            inside(node, outside);
+        }
+    }
+}
+
 impl<'a> Graph<'a> {
-    fn new(model: &ModelProto, network: &'a Network, names: &'a BTreeMap<String, usize>) -> Self {
-        let graph = model.graph.iter();
-        let nodes: Vec<&NodeProto> = graph.clone().flat_map(|graph| &graph.node).collect();
-        let inner = |node: &&NodeProto| {
-            let mut attributes = node.attribute.iter();
-            attributes.any(|a| a.g.is_some() || !a.graphs.is_empty())
-        };
-        let made = || nodes.iter().flat_map(|node| &node.output);
-        let outside = match nodes.iter().any(inner) {
-            true => made().cloned().collect(),
-            false => graph
-                .flat_map(|graph| &graph.output)
-                .filter_map(|output| output.name.clone())
-                .collect(),
-        };
+    fn new(
+        model: &'a ModelProto,
+        network: &'a Network,
+        names: &'a BTreeMap<String, usize>,
+    ) -> Self {
+        let functions: BTreeSet<(&str, &str)> = model
+            .functions
+            .iter()
+            .map(|function| (function.domain(), function.name()))
+            .collect();
+        let mut outside = BTreeSet::new();
+        let mut makers = BTreeMap::new();
+        if let Some(graph) = &model.graph {
+            outside.extend(graph.output.iter().map(|output| output.name()));
+            for node in &graph.node {
+                makers.extend(node.output.iter().map(|name| (name.as_str(), node)));
+                inside(node, &mut outside);
+                if functions.contains(&(node.domain(), node.op_type())) {
+                    outside.extend(node.input.iter().map(String::as_str));
+                }
+            }
+        }
         let mut single = BTreeSet::new();
         visit::tensors(model, |site, tensor| {
             if matches!(tensor.element_type(), Ok(DataType::Float)) {
                 single.insert(site.index);
             }
         });
-        let taken = |node: &NodeProto| node.input.iter().filter(|name| !name.is_empty()).count();
-        let inputs = nodes
-            .iter()
-            .flat_map(|node| node.output.iter().map(|name| (name.clone(), taken(node))));
         Self {
             network,
             names,
             uses: uses(model),
             outside,
-            inputs: inputs.collect(),
+            makers,
             single,
         }
     }
@@ -122,13 +140,18 @@ impl<'a> Graph<'a> {
             return None;
         }
         let layer = self.network.layers().iter().find(|l| l.output == value)?;
-        let by_channel = match &layer.op {
-            LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } => true,
-            LayerOp::Gemm { beta_bits, .. } => f32::from_bits(*beta_bits) == 1.0,
-            LayerOp::MatMul { .. } => false,
+        let beta = match &layer.op {
+            LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } => 1.0,
+            LayerOp::Gemm { beta_bits, .. } => f32::from_bits(*beta_bits),
+            LayerOp::MatMul { .. } => return None,
         };
-        let known = 2 + usize::from(layer.bias.is_some());
-        (by_channel && self.inputs.get(value) == Some(&known)).then_some(layer)
+        // A product of matrices with stored weights turned around counts as Gemm, but its channels need not be the second axis.
+        let node = self.makers.get(value)?;
+        let itself = ["Conv", "ConvTranspose", "Gemm"].contains(&node.op_type());
+        // Not copies of weights, which others may share.
+        let taken = node.input.iter().skip(1).filter(|name| !name.is_empty());
+        let stored = [Some(&layer.weight), layer.bias.as_ref()];
+        (itself && beta == 1.0 && taken.eq(stored.into_iter().flatten())).then_some(layer)
     }
 
     /// The layer's weights times the scale, which becomes 1, and its bias, which becomes 0; nothing where they are not the layer's own or
@@ -160,7 +183,8 @@ impl<'a> Graph<'a> {
             let (Some(site), Some(bias)) = (self.own(name).filter(single), bias) else {
                 return Ok(None);
             };
-            if bias.len() != offset.len() {
+            // One for every sample is no channel's.
+            if bias.len() != offset.len() || bias.shape().last() != Some(&offset.len()) {
                 return Ok(None);
             }
             let added = bias
@@ -213,6 +237,7 @@ fn fold(norm: &BatchNorm, network: &Network) -> Option<Folded> {
         unit: unit.recip(),
     })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,9 +354,14 @@ mod tests {
             graph.node.insert(0, concat);
         };
         let computed = |graph: &mut GraphProto| {
-            let o1 = "o1".to_owned();
-            graph.node[0].input[2] = "relu of o1".to_owned();
-            graph.node.insert(0, node("Relu", &[&o1], "relu of o1"));
+            graph.node[0].input[2] = "relu of b1".to_owned();
+            graph.node.insert(0, node("Relu", &["b1"], "relu of b1"));
+        };
+        let copied = |graph: &mut GraphProto| {
+            graph.node[0].input[1] = "copy of w1".to_owned();
+            graph
+                .node
+                .insert(0, node("Identity", &["w1"], "copy of w1"));
         };
         let short = |graph: &mut GraphProto| {
             let w1 = &mut graph.initializer[0];
@@ -340,11 +370,12 @@ mod tests {
             w1.set_f32(&values).expect("half floats");
         };
         type Change<'a> = &'a dyn Fn(&mut GraphProto);
-        let changes: [(&str, Change<'_>); 5] = [
+        let changes: [(&str, Change<'_>); 6] = [
             ("seen outside", &seen),
             ("taken twice", &taken),
             ("weights shared", &shared),
             ("bias computed", &computed),
+            ("weights copied", &copied),
             ("half floats", &short),
         ];
         for (what, change) in changes {

@@ -1,4 +1,4 @@
-//! Side values: biases and normalisation vectors, stored with 16 significant bits or better unless fewer were measured to do no harm.
+//! Side values: biases and normalisation vectors, stored with 16 significant bits or better unless fewer were measured to be worth it.
 
 use std::collections::BTreeMap;
 

@@ -203,7 +203,7 @@ fn a_smaller_size_than_the_start_is_kept() {
     assert!(done.bytes.len() as f64 > 0.97 * limit as f64);
 }
 
-/// Layers of T and S in every arrangement: fixed widths keep their size, the loss falls.
+/// Layers of T and S in every arrangement: fixed widths keep their size but for what is added to it by side values, the loss falls.
 #[test]
 fn every_transform_is_trained() {
     for axis in [

@@ -9,7 +9,7 @@ use crate::config::{Effort, RateTarget};
 use crate::encoder::Job;
 use crate::encoder::alone::Alone;
 use crate::encoder::candidate::{Candidate, Judged, better, candidate};
-use crate::encoder::gains::gained;
+use crate::encoder::gains::{cost_bytes, gained};
 use crate::encoder::sides::{SideBits, Weighed};
 use crate::encoder::trust::Trust;
 use crate::encoder::walk::best_damping;
@@ -38,8 +38,8 @@ pub(crate) struct Choice {
     pub(crate) side_bits: SideBits,
     /// Side values matched to the levels found there.
     pub(crate) sides: SideValues,
-    /// Layers that get row gains.
-    pub(crate) gained: Vec<usize>,
+    /// Bytes that gains will take, about.
+    pub(crate) gains_bytes: u64,
     /// Statistics of the quantized network, where they serve better than those given.
     pub(crate) statistics: Option<Statistics>,
 }
@@ -93,7 +93,7 @@ pub(crate) fn choose(
     })?;
     Ok(Choice {
         side_bits,
-        gained: gained(job.source, &best.layers)?,
+        gains_bytes: cost_bytes(&gained(job.source, &best.layers)?),
         trust: best.trust,
         step: best.step,
         sides: best.sides,

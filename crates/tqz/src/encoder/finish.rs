@@ -4,12 +4,13 @@ use tqz_engine::Network;
 
 use crate::encoder::Job;
 use crate::encoder::decoded::quantized_network;
+use crate::encoder::gains::{gained, turnable};
 use crate::encoder::pass::Coded;
 use crate::encoder::sides::{SideBits, Weighed};
 use crate::error::TqzError;
 use crate::fidelity::Yardstick;
 use crate::images::{Images, spread};
-use crate::repair::{SideValues, TuneSpec, Turnable, match_moments, side_values, tune};
+use crate::repair::{SideValues, TuneSpec, match_moments, side_values, tune};
 
 /// A model of a smaller fixed batch is not matched: too few images for a channel's spread.
 const LEAST_BATCH: usize = 16;
@@ -73,21 +74,19 @@ pub(crate) fn matched_sides(
 pub(crate) struct Repair {
     /// Side values by the name of their tensor.
     pub(crate) sides: SideValues,
-    /// Gains of rows by the name of their layer's weights.
+    /// Gains of rows and kernels by the name of their layer's weights.
     pub(crate) gains: SideValues,
     /// How precise side values are to be stored.
     pub(crate) bits: SideBits,
-    /// Distance on the images kept back that remains, before they are rounded to that.
-    pub(crate) distance: f64,
 }
 
-/// New side values for the coded layers, of at least so many bits, and gains for those of them that are listed.
+/// New side values for the coded layers, of at least so many bits, and gains.
 ///
 /// # Errors
 /// A network that does not run on the images.
 pub(crate) fn repair(
     job: Job<'_>,
-    (coded, gained): (&Coded, &[usize]),
+    coded: &Coded,
     bits: SideBits,
     (images, yardstick): (&Images, &Yardstick<'_>),
 ) -> Result<Repair, TqzError> {
@@ -99,14 +98,13 @@ pub(crate) fn repair(
             sides: start,
             gains: SideValues::new(),
             bits,
-            distance,
         });
     }
-    let gained = gained.iter().map(|&i| &source.layers()[i]);
-    let quantized = Turnable::new(&network, gained);
+    let gained = gained(source, &coded.layers)?;
+    let quantized = turnable(source, &network, (&coded.layers, &gained));
     start.extend(quantized.unit_gains());
     let spec = spec(job, images);
-    let (mut sides, distance) = tune(
+    let (mut sides, _) = tune(
         (source.network(), &quantized),
         (&start, distance),
         (images, yardstick),
@@ -120,12 +118,7 @@ pub(crate) fn repair(
         sides: &sides,
         yardstick,
     })?;
-    Ok(Repair {
-        sides,
-        gains,
-        bits,
-        distance,
-    })
+    Ok(Repair { sides, gains, bits })
 }
 
 fn spec(job: Job<'_>, images: &Images) -> TuneSpec {

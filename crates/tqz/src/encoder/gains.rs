@@ -1,12 +1,17 @@
-//! Row gains in the file: which layers get some, and the exponents of rows that they are added to.
+//! Gains in the file: which layers get some, and the exponents of rows that they are added to.
 
-use tqz_format::{BlockCoding, FormatError, LayerRecord, LevelMatrix, ScaleVector, StepScale};
+use ndarray::Array2;
+use tqz_engine::Network;
+use tqz_format::{
+    Block, BlockCoding, FormatError, LayerRecord, LevelMatrix, ScaleVector, StepScale,
+};
 
 use crate::allocate::Hint;
 use crate::encoder::CodedLayer;
 use crate::encoder::pass::{Coded, Pass};
 use crate::error::TqzError;
-use crate::repair::{SideValues, exponent, gained_layers};
+use crate::layout::WeightLayer;
+use crate::repair::{Gained, SideValues, Turnable, exponent, gained_layers};
 use crate::source::Source;
 
 /// What a gain costs, about, in bits: most differ from their neighbours by none or one of the format's units.
@@ -14,25 +19,83 @@ const COST_BITS: usize = 4;
 /// Part of a layer's bytes that gains may take: dense layers of thousands of outputs and a few rows of T are left as they are.
 const PART: f64 = 0.03;
 
-/// Layers, by their place, that get gains: those that may, and for which they cost little.
+/// What of a layer gets gains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GainedLayer {
+    /// Its place among the layers.
+    index: usize,
+    /// Rows that get some: all or none.
+    rows: usize,
+    /// Kernels that do: all or none.
+    kernels: usize,
+}
+
+/// Layers that get gains, rows where they may, kernels where there are some, both where they cost little.
 ///
 /// # Errors
 /// Records that cannot be written.
-pub(crate) fn gained(source: &Source, coded: &[CodedLayer]) -> Result<Vec<usize>, TqzError> {
+pub(crate) fn gained(source: &Source, coded: &[CodedLayer]) -> Result<Vec<GainedLayer>, TqzError> {
+    let of_rows = gained_layers(source.network(), source.layers(), source.knobs());
     let mut gained = Vec::new();
-    for i in gained_layers(source.network(), source.layers(), source.knobs()) {
-        let bytes = coded[i].record.encode()?.len();
-        if cost_bytes(source, &[i]) as f64 <= PART * bytes as f64 {
-            gained.push(i);
+    for (index, layer) in source.layers().iter().enumerate() {
+        let record = &coded[index].record;
+        let bytes = record.encode()?.len();
+        let affordable = |gains: &usize| bytes_of(*gains) as f64 <= PART * bytes as f64;
+        let rows = Some(layer.rows).filter(|_| of_rows.contains(&index));
+        let kernels = transformed(record).map(|(_, t)| t.spec().rows);
+        let [rows, kernels] = [rows, kernels].map(|n| n.filter(affordable).unwrap_or(0));
+        if rows + kernels > 0 {
+            gained.push(GainedLayer {
+                index,
+                rows,
+                kernels,
+            });
         }
     }
     Ok(gained)
 }
 
+/// Bytes that so many gains take, about.
+fn bytes_of(gains: usize) -> u64 {
+    (gains * COST_BITS).div_ceil(8) as u64
+}
+
 /// Bytes that gains of these layers take, about.
-pub(crate) fn cost_bytes(source: &Source, gained: &[usize]) -> u64 {
-    let rows = gained.iter().map(|&i| source.layers()[i].rows);
-    (rows.sum::<usize>() * COST_BITS).div_ceil(8) as u64
+pub(crate) fn cost_bytes(gained: &[GainedLayer]) -> u64 {
+    bytes_of(gained.iter().map(|of| of.rows + of.kernels).sum())
+}
+
+/// S and T of a layer whose kernels can be turned.
+fn transformed(record: &LayerRecord) -> Option<(&LevelMatrix, &LevelMatrix)> {
+    match &record.blocks[..] {
+        [
+            Block {
+                coding: BlockCoding::Column { s, t },
+                ..
+            },
+        ] => Some((s, t)),
+        _ => None,
+    }
+}
+
+/// A coded network with everything that can be turned of it.
+pub(crate) fn turnable<'a>(
+    source: &'a Source,
+    network: &'a Network,
+    (coded, gained): (&[CodedLayer], &[GainedLayer]),
+) -> Turnable<'a> {
+    let values = |matrix: &LevelMatrix| {
+        let values = matrix.values_f64().into_iter().map(|v| v as f32).collect();
+        Array2::from_shape_vec((matrix.spec().rows, matrix.spec().cols), values).ok()
+    };
+    let gained = gained.iter().map(|of| Gained {
+        layer: &source.layers()[of.index],
+        rows: of.rows > 0,
+        transformed: transformed(&coded[of.index].record)
+            .filter(|_| of.kernels > 0)
+            .and_then(|(s, t)| Some((values(s)?, values(t)?))),
+    });
+    Turnable::new(network, gained)
 }
 
 /// The file with gains, within the target: coded again with room for what they take where they do not fit, and without them where they do not
@@ -45,11 +108,17 @@ pub(crate) fn fitted(
     coded: &Coded,
     gains: &SideValues,
 ) -> Result<Coded, TqzError> {
-    let found = pass.encode_again(coded, gains)?;
-    if pass.fits(&found) {
-        return Ok(found);
+    let [with, without] = [gains, &SideValues::new()].map(|gains| pass.encode_again(coded, gains));
+    let (with, without) = (with?, without?);
+    if pass.fits(&with) {
+        return Ok(with);
     }
-    let found = again(pass, coded, gains)?;
+    let cost = with.bytes.len().saturating_sub(without.bytes.len()) as u64;
+    let again = pass.search_with_room(Hint {
+        step: Some(coded.step),
+        reserve_bytes: cost + cost / 8,
+    })?;
+    let found = pass.encode_again(&again, gains)?;
     if pass.fits(&found) {
         return Ok(found);
     }
@@ -57,20 +126,6 @@ pub(crate) fn fitted(
         step: Some(coded.step),
         reserve_bytes: 0,
     })
-}
-
-/// The file coded again for the side values there are now, with room for the gains.
-///
-/// # Errors
-/// As coding.
-pub(crate) fn again(pass: &Pass<'_>, coded: &Coded, gains: &SideValues) -> Result<Coded, TqzError> {
-    let [with, without] = [gains, &SideValues::new()].map(|gains| pass.encode_again(coded, gains));
-    let cost = with?.bytes.len().saturating_sub(without?.bytes.len()) as u64;
-    let again = pass.search_with_room(Hint {
-        step: Some(coded.step),
-        reserve_bytes: cost + cost / 8,
-    })?;
-    pass.encode_again(&again, gains)
 }
 
 /// The layers with the gains, which have the names of weights.
@@ -82,17 +137,36 @@ pub(crate) fn with_gains(
     layers: &[CodedLayer],
     gains: &SideValues,
 ) -> Result<Vec<CodedLayer>, TqzError> {
-    let with_gain = |(coded, name): (&CodedLayer, &String)| {
+    let with_gain = |(coded, layer): (&CodedLayer, &WeightLayer)| {
         let mut coded = coded.clone();
-        if let Some(gains) = gains.get(name) {
+        if let Some(gains) = gains.get(&layer.name) {
             let exponents: Vec<i32> = gains.iter().map(|&gain| exponent(gain)).collect();
-            multiply_rows(&mut coded.record, &exponents)
-                .map_err(|error| TqzError::layer(name, error.to_string()))?;
+            let (rows, kernels) = exponents.split_at(layer.rows.min(exponents.len()));
+            multiply_rows(&mut coded.record, rows)
+                .and_then(|()| multiply_kernels(&mut coded.record, kernels))
+                .map_err(|error| TqzError::layer(&layer.name, error.to_string()))?;
         }
         Ok(coded)
     };
-    let names = source.layers().iter().map(|layer| &layer.name);
-    layers.iter().zip(names).map(with_gain).collect()
+    layers.iter().zip(source.layers()).map(with_gain).collect()
+}
+
+/// Multiplies the kernels of a layer by `2^(exponent/64)`; others than those that the exponents were made for stay as they are.
+fn multiply_kernels(record: &mut LayerRecord, exponents: &[i32]) -> Result<(), FormatError> {
+    let turned = exponents.iter().any(|&exponent| exponent != 0);
+    if let [
+        Block {
+            coding: BlockCoding::Column { t, .. },
+            ..
+        },
+    ] = &mut record.blocks[..]
+        && turned
+        && t.spec().rows == exponents.len()
+    {
+        let scale = multiplied(t, exponents);
+        *t = t.clone().with_scale(scale)?;
+    }
+    Ok(())
 }
 
 /// Multiplies the rows of a layer's matrix by `2^(exponent/64)`.
@@ -140,7 +214,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
     use tqz_engine::EngineDevice;
-    use tqz_format::{Block, DecodeLimits, Layout, MatrixSpec};
+    use tqz_format::{DecodeLimits, Layout, MatrixSpec};
 
     const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
 

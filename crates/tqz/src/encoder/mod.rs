@@ -42,15 +42,13 @@ pub(crate) use budget::Budget;
 use choose::choose;
 pub(crate) use conditioned::{Strength, conditioned, unmeasured_sensitivity};
 use decoded::repaired_network;
-use finish::repair;
+use finish::{Repair, repair};
 pub(crate) use layer::CodedLayer;
 pub(crate) use pass::Coded;
 use pass::Pass;
+use sides::SideBits;
 use trust::Trust;
 pub use within::compress_within;
-
-/// Part of the size that is worth coding everything again where the last side values take so much less than was kept for them.
-const UNUSED: f64 = 0.002;
 
 /// What every stage of a compression looks at.
 #[derive(Clone, Copy)]
@@ -117,7 +115,7 @@ fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzEr
     };
     let mut pass = Pass::new(job, &choice.trust)?;
     pass.set_vectors(choice.side_bits.vectors(source, &choice.sides));
-    let of_gains = gains::cost_bytes(source, &choice.gained);
+    let of_gains = choice.gains_bytes;
     let mut coded = pass.search_with_room(Hint {
         step: Some(choice.step),
         reserve_bytes: pass.side_bytes()? / 50 + 16 + of_gains,
@@ -127,24 +125,29 @@ fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzEr
         coded = drift::compensated(job, &pass, start, (images, &yardstick))?;
     }
     let judged = (images, &yardstick);
-    let repair = repair(job, (&coded, &choice.gained), choice.side_bits, judged)?;
-    pass.set_vectors(repair.bits.vectors(source, &repair.sides));
-    let mut coded = gains::fitted(&pass, &coded, &repair.gains)?;
-    let measured = |coded: &Coded| {
-        let sides = (&repair.sides, repair.bits);
-        yardstick.measure(&repaired_network(job, &coded.layers, sides)?)
-    };
-    let mut distance = measured(&coded)?;
-    if pass.unused_part(&coded) > UNUSED {
-        let again = gains::again(&pass, &coded, &repair.gains)?;
-        let distance_again = measured(&again)?;
-        if pass.fits(&again) && distance_again < distance {
-            (coded, distance) = (again, distance_again);
+    let repair = repair(job, &coded, choice.side_bits, judged)?;
+    let (bits, coded) = fitted(&mut pass, &coded, (&repair, choice.side_bits))?;
+    let network = repaired_network(job, &coded.layers, (&repair.sides, bits))?;
+    let (bytes, mut report) = report(job, &pass, coded)?;
+    report.measured_distortion = Some(yardstick.measure(&network)?);
+    Ok((bytes, report))
+}
+
+/// The repaired file within the target, and how precise its side values are: as the repair wants them where there is room, else at least so
+/// many bits, which may spare coding the layers again.
+fn fitted(
+    pass: &mut Pass<'_>,
+    coded: &Coded,
+    (repair, least): (&Repair, SideBits),
+) -> Result<(SideBits, Coded), TqzError> {
+    for bits in [repair.bits, least] {
+        pass.set_vectors(bits.vectors(pass.source(), &repair.sides));
+        let found = pass.encode_again(coded, &repair.gains)?;
+        if pass.fits(&found) {
+            return Ok((bits, found));
         }
     }
-    let (bytes, mut report) = report(job, &pass, coded)?;
-    report.measured_distortion = Some(distance);
-    Ok((bytes, report))
+    Ok((least, gains::fitted(pass, coded, &repair.gains)?))
 }
 
 /// What a pass over the layers did.

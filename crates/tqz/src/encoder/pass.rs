@@ -20,6 +20,7 @@ use crate::layout::WeightLayer;
 use crate::macs::Work;
 use crate::notes::drop_dear_notes;
 use crate::repair::SideValues;
+use crate::source::Source;
 
 /// Octaves of the step constant after which it is decided again how each layer is coded.
 const FAR: f64 = 1.0;
@@ -174,11 +175,9 @@ impl<'a> Pass<'a> {
         limit.is_none_or(|limit| coded.bytes.len() as u64 <= limit)
     }
 
-    /// Part of the size allowed that the file leaves; nothing where none is given.
-    pub(crate) fn unused_part(&self, coded: &Coded) -> f64 {
-        let limit = self.job.config.target.limit(self.job.source.weight_count());
-        let part = |limit: u64| 1.0 - coded.bytes.len() as f64 / limit as f64;
-        limit.map_or(0.0, part)
+    /// What is coded.
+    pub(crate) fn source(&self) -> &'a Source {
+        self.job.source
     }
 
     /// Finds the step constant that meets the target.

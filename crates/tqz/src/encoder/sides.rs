@@ -17,6 +17,9 @@ const TRIED: [i32; 7] = [PEAK_BITS, 12, 10, 9, 8, 7, 6];
 /// Natural logarithm of the distance that a bit for every weight saves, where errors are small: the square of one halved.
 const LN_PER_BIT: f64 = 2.0 * LN_2;
 
+/// Cost of a bit by itself: of two that are as good the coarser is taken, as where scales are one until they are tuned.
+const TIE: f64 = 1e-9;
+
 /// Significant bits of the largest value of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SideBits {
@@ -129,7 +132,8 @@ impl Weighed<'_> {
         };
         let weights = self.source.weight_count().max(1) as f64;
         let rate_bpw = 8.0 * file.encode()?.len() as f64 / weights;
-        Ok(distance.max(f64::MIN_POSITIVE).ln() + LN_PER_BIT * rate_bpw)
+        let tie = TIE * f64::from(bits.scales + bits.offsets);
+        Ok(distance.max(f64::MIN_POSITIVE).ln() + LN_PER_BIT * rate_bpw + tie)
     }
 }
 
@@ -233,6 +237,13 @@ mod tests {
         };
         let bits = SideBits::coarsest(&weighed).expect("runs");
         assert!(bits.offsets < PEAK_BITS, "{bits:?}");
+        // Scales that are one have no need of any.
+        let untouched = side_values(source.network(), source.knobs());
+        let of_ones = SideBits::coarsest(&Weighed {
+            sides: &untouched,
+            ..weighed
+        });
+        assert_eq!(Some(&of_ones.expect("runs").scales), TRIED.last());
         let distance = |bits: SideBits| {
             let rounded = bits.rounded(&source, &best.sides).expect("fits");
             let network = best.network.with_weights(&rounded).expect("fits");

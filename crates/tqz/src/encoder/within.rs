@@ -223,7 +223,7 @@ fn repaired(
         };
         coded = drift::compensated(job, pass, (coded, 0), judged)?;
     }
-    let repair = repair(job, (&coded, &choice.gained), choice.side_bits, judged)?;
+    let repair = repair(job, &coded, choice.side_bits, judged)?;
     let vectors = repair.bits.vectors(job.source, &repair.sides);
     pass.set_vectors(vectors.clone());
     let coded = pass.encode_again(&coded, &repair.gains)?;
@@ -232,7 +232,7 @@ fn repaired(
     let repaired = Repaired {
         coded,
         vectors,
-        distance: repair.distance,
+        distance: judged.1.measure(&network)?,
     };
     Ok((network, repaired))
 }

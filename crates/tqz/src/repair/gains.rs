@@ -1,9 +1,12 @@
-//! Row gains: factors of the output channels of layers with a bias that no normalisation follows directly, tuned with the side values. In the file
-//! they are part of the exponents of rows, so that they cost a few bits a channel and no decoder needs to know of them.
+//! Gains tuned with the side values: factors of the output channels of layers with a bias that no normalisation follows directly, and of the
+//! kernels of transformed layers. In the file they are part of the exponents of rows, so that they cost a few bits each and no decoder needs
+//! to know of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayD};
+use ndarray::{Array1, Array2, ArrayD, Axis};
+use rayon::prelude::*;
 use tqz_engine::Network;
 
 use crate::error::TqzError;
@@ -46,20 +49,73 @@ pub(crate) fn gained_layers(
         .collect()
 }
 
-/// A quantized network with what can be turned of it: stored side tensors, and rows of layers by gains.
+/// A layer that gains turn: factors of the rows of its matrix, then of its kernels.
+pub(crate) struct Gained<'a> {
+    pub(crate) layer: &'a WeightLayer,
+    /// Whether rows are turned; their factors are one where not.
+    pub(crate) rows: bool,
+    /// S (outputs × kernels) and T (kernels × columns), where kernels are turned.
+    pub(crate) transformed: Option<(Array2<f32>, Array2<f32>)>,
+}
+
+impl Gained<'_> {
+    fn unit(&self) -> ArrayD<f32> {
+        let kernels = self.transformed.as_ref().map_or(0, |(_, t)| t.nrows());
+        Array1::ones(self.layer.rows + kernels).into_dyn()
+    }
+
+    /// The matrix with gains of kernels.
+    fn inner<'m>(&self, matrix: &'m Array2<f32>, gains: &[f32]) -> Cow<'m, Array2<f32>> {
+        match &self.transformed {
+            None => Cow::Borrowed(matrix),
+            Some((s, t)) => Cow::Owned(s.dot(&multiplied(t, &gains[self.layer.rows..]))),
+        }
+    }
+
+    /// The matrix with all gains.
+    fn turned(&self, matrix: &Array2<f32>, gains: &[f32]) -> Array2<f32> {
+        multiplied(&self.inner(matrix, gains), &gains[..self.layer.rows])
+    }
+
+    /// Gradients with respect to the gains from that with respect to the weights.
+    fn slopes(&self, matrix: &Array2<f32>, gains: &[f32], gradient: &Array2<f32>) -> Array1<f32> {
+        let products = |a: &Array2<f32>, b: &Array2<f32>| (a * b).sum_axis(Axis(1)).to_vec();
+        let mut slopes = match self.rows {
+            true => products(gradient, &self.inner(matrix, gains)),
+            false => vec![0.0; self.layer.rows],
+        };
+        if let Some((s, t)) = &self.transformed {
+            let at_kernels = s.t().dot(&multiplied(gradient, &gains[..self.layer.rows]));
+            slopes.extend(products(&at_kernels, t));
+        }
+        slopes.into()
+    }
+}
+
+/// Rows times gains as the file would have them.
+fn multiplied(matrix: &Array2<f32>, gains: &[f32]) -> Array2<f32> {
+    let mut rows = matrix.clone();
+    rows.outer_iter_mut()
+        .zip(gains)
+        .for_each(|(mut row, gain)| row *= stored(*gain));
+    rows
+}
+
+/// A quantized network with what can be turned of it: stored side tensors, and rows and kernels of layers by gains.
 pub(crate) struct Turnable<'a> {
     network: &'a Network,
     /// By the name of the weights: how they are a matrix, and that matrix.
-    gained: BTreeMap<&'a str, (&'a WeightLayer, Array2<f32>)>,
+    gained: BTreeMap<&'a str, (Gained<'a>, Array2<f32>)>,
 }
 
 impl<'a> Turnable<'a> {
-    /// A network of which side tensors can be turned, and the rows of these layers.
-    pub(crate) fn new(network: &'a Network, layers: impl Iterator<Item = &'a WeightLayer>) -> Self {
-        let matrix = |layer: &'a WeightLayer| {
+    /// A network of which side tensors can be turned, and these layers.
+    pub(crate) fn new(network: &'a Network, layers: impl Iterator<Item = Gained<'a>>) -> Self {
+        let matrix = |gained: Gained<'a>| {
+            let layer = gained.layer;
             let weights = network.weight(&layer.name)?;
             let matrix = layer.to_matrix(weights.as_standard_layout().as_slice()?);
-            Some((layer.name.as_str(), (layer, matrix)))
+            Some((layer.name.as_str(), (gained, matrix)))
         };
         Self {
             network,
@@ -71,7 +127,7 @@ impl<'a> Turnable<'a> {
     pub(crate) fn unit_gains(&self) -> SideValues {
         let gained = self.gained.iter();
         gained
-            .map(|(name, (layer, _))| ((*name).to_owned(), Array1::ones(layer.rows).into_dyn()))
+            .map(|(name, (gained, _))| ((*name).to_owned(), gained.unit()))
             .collect()
     }
 
@@ -89,38 +145,38 @@ impl<'a> Turnable<'a> {
     /// Tensors that do not fit.
     pub(crate) fn turned(&self, values: &SideValues) -> Result<Network, TqzError> {
         let mut tensors = values.clone();
-        for (name, (layer, matrix)) in &self.gained {
-            if let Some(value) = tensors.get_mut(*name) {
-                let mut rows = matrix.clone();
-                rows.outer_iter_mut()
-                    .zip(value.iter())
-                    .for_each(|(mut row, gain)| row *= stored(*gain));
-                *value = layer.to_tensor(&rows);
-            }
-        }
+        let turned: Vec<(&str, ArrayD<f32>)> = self
+            .gained
+            .par_iter()
+            .filter_map(|(name, (gained, matrix))| {
+                let gains = values.get(*name)?.as_slice()?;
+                let turned = gained.turned(matrix, gains);
+                Some((*name, gained.layer.to_tensor(&turned)))
+            })
+            .collect();
+        tensors.extend(turned.into_iter().map(|(name, t)| (name.to_owned(), t)));
         Ok(self.network.with_weights(&tensors)?)
     }
 
-    /// Gradients with respect to the values: those of weights become those of gains, row by row.
-    pub(crate) fn of_gains(&self, mut gradients: SideValues) -> SideValues {
-        for (name, (layer, matrix)) in &self.gained {
-            if let Some(gradient) = gradients.get_mut(*name) {
-                *gradient = row_products(layer, matrix, gradient);
-            }
-        }
+    /// Gradients with respect to the values: those of weights become those of gains.
+    pub(crate) fn of_gains(&self, mut gradients: SideValues, values: &SideValues) -> SideValues {
+        let slopes: Vec<(&str, Array1<f32>)> = self
+            .gained
+            .par_iter()
+            .filter_map(|(name, (gained, matrix))| {
+                let gradient = gradients.get(*name)?.as_standard_layout();
+                let gradient = gained.layer.to_matrix(gradient.as_slice()?);
+                let gains = values.get(*name)?.as_slice()?;
+                Some((*name, gained.slopes(matrix, gains, &gradient)))
+            })
+            .collect();
+        gradients.extend(
+            slopes
+                .into_iter()
+                .map(|(name, s)| (name.to_owned(), s.into_dyn())),
+        );
         gradients
     }
-}
-
-/// Σ over each row of gradient · weight.
-fn row_products(layer: &WeightLayer, matrix: &Array2<f32>, gradient: &ArrayD<f32>) -> ArrayD<f32> {
-    let gradient = gradient.as_standard_layout();
-    let elements = gradient.as_slice().unwrap_or(&[]);
-    let mut sums = Array1::<f32>::zeros(layer.rows);
-    for ((r, c), weight) in matrix.indexed_iter() {
-        sums[r] += weight * elements.get(layer.element(r, c)).unwrap_or(&0.0);
-    }
-    sums.into_dyn()
 }
 
 #[cfg(test)]
@@ -154,6 +210,44 @@ mod tests {
         (sum, found.gradients)
     }
 
+    /// Of a layer whose rows are turned, too, and of one whose rows are not.
+    #[test]
+    fn gradients_of_gains_of_kernels_are_those_of_multiplied_kernels() {
+        let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
+        let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
+        let mut rng = Pcg64::seed_from_u64(6);
+        let mut numbers = |rows: usize, cols: usize| {
+            Array2::from_shape_simple_fn((rows, cols), || rng.random::<f32>() - 0.5)
+        };
+        for (layer, rows) in [(&source.layers()[1], true), (&source.layers()[2], false)] {
+            let gained = Gained {
+                layer,
+                rows,
+                transformed: Some((numbers(layer.rows, 5), numbers(5, layer.cols))),
+            };
+            let (untouched, weights) = (numbers(1, 1), numbers(layer.rows, layer.cols));
+            let mut gains = gained.unit().into_raw_vec_and_offset().0;
+            assert_eq!(gains.len(), layer.rows + 5);
+            gains[layer.rows + 1] = stored(1.3);
+            gains[2] = if rows { stored(0.8) } else { 1.0 };
+            let slopes = gained.slopes(&untouched, &gains, &weights);
+            // Linear in every gain.
+            let sum = |gain: usize, value: f32| {
+                let mut gains = gains.clone();
+                gains[gain] = value;
+                (&weights * &gained.turned(&untouched, &gains)).sum()
+            };
+            for gain in [2, layer.rows, layer.rows + 1, layer.rows + 4] {
+                let found = slopes[gain];
+                let expected = match rows || gain >= layer.rows {
+                    true => (sum(gain, 2.0) - sum(gain, 1.0)) / (stored(2.0) - 1.0),
+                    false => 0.0,
+                };
+                assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+            }
+        }
+    }
+
     #[test]
     fn gradients_of_gains_are_those_of_multiplied_rows() {
         let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
@@ -161,14 +255,19 @@ mod tests {
         let network = source.network();
         let gained = gained_layers(network, source.layers(), source.knobs());
         assert!(!gained.is_empty() && gained.len() < source.layers().len());
-        let quantized = Turnable::new(network, gained.iter().map(|&i| &source.layers()[i]));
+        let rows = |&i: &usize| Gained {
+            layer: &source.layers()[i],
+            rows: true,
+            transformed: None,
+        };
+        let quantized = Turnable::new(network, gained.iter().map(rows));
         let mut values = side_values(network, source.knobs());
         values.extend(quantized.unit_gains());
         let mut rng = Pcg64::seed_from_u64(5);
         let image = ArrayD::from_shape_simple_fn(IxDyn(&[2, 3, 32, 32]), || rng.random::<f32>());
         let names: Vec<&str> = values.keys().map(String::as_str).collect();
         let (_, gradients) = slope(&quantized.turned(&values).expect("fits"), &image, &names);
-        let gradients = quantized.of_gains(gradients);
+        let gradients = quantized.of_gains(gradients, &values);
         for &index in &gained {
             let layer = &source.layers()[index];
             let gradient = &gradients[&layer.name];

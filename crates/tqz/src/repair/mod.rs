@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 use tqz_engine::{LayerOp, Network};
 
-pub(crate) use gains::{Turnable, exponent, gained_layers};
+pub(crate) use gains::{Gained, Turnable, exponent, gained_layers};
 pub(crate) use moments::{Moments, match_moments};
 pub(crate) use tune::{TuneSpec, tune};
 

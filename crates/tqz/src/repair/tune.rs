@@ -203,7 +203,7 @@ fn gradients(
                 all
             };
             let found = network.weight_gradients(&[part], &names, &cotangent)?;
-            Ok(quantized.of_gains(found.gradients))
+            Ok(found.gradients)
         })
         .collect::<Result<_, TqzError>>()?;
     let mut parts = parts.into_iter();
@@ -215,7 +215,7 @@ fn gradients(
             }
         }
     }
-    Ok(sum)
+    Ok(quantized.of_gains(sum, values))
 }
 
 /// Endless shuffled passes over the images that are learnt from.

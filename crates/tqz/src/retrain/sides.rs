@@ -45,10 +45,14 @@ impl SideVector {
         })
     }
 
+    /// Whether all levels are one: what scales are that went into weights.
+    pub(crate) fn is_of_ones(&self) -> bool {
+        self.vector().levels.iter().all(|&level| level == 1)
+    }
+
     /// Lets a vector of one number, such as the scales of a network whose weights took them in, move by a part of it; others can already.
     pub(crate) fn loosen(&mut self) {
-        let constant = self.vector().levels.iter().all(|&level| level == 1);
-        if constant {
+        if self.is_of_ones() {
             self.log2_step = (self.stored_log2_step + LOG2_FINE).max(-MAX_VECTOR_EXPONENT);
         }
     }

@@ -100,9 +100,10 @@ impl Student {
             lambda: spec.lambda,
             spec,
         };
-        if student.is_modelled() {
+        match student.is_modelled() {
+            true => student.sides.iter_mut().for_each(|(side, _)| side.loosen()),
             // Levels of fixed width make no room for what scales that differ take.
-            student.sides.iter_mut().for_each(|(side, _)| side.loosen());
+            false => student.sides.retain(|(side, _)| !side.is_of_ones()),
         }
         student.settle();
         Ok(student)
