@@ -203,6 +203,27 @@ fn a_smaller_size_than_the_start_is_kept() {
     assert!(done.bytes.len() as f64 > 0.97 * limit as f64);
 }
 
+/// Judged every fourth step, where nothing moves.
+#[test]
+fn a_run_that_comes_no_nearer_ends_early() {
+    let start = compressed(&at(1.0));
+    let still = RetrainSpec {
+        steps: 24,
+        check_every: 4,
+        level_rate: 0.0,
+        basis_rate: 0.0,
+        side_rate: 0.0,
+        target: room(&start),
+        ..spec()
+    };
+    let done = |patience: usize| retrained(&start, &RetrainSpec { patience, ..still });
+    assert_eq!(done(0).steps, 24);
+    let early = done(2);
+    assert_eq!(early.steps, 8);
+    assert_eq!(early.bytes, start);
+    assert_eq!(early.before, early.after);
+}
+
 /// Layers of T and S in every arrangement: fixed widths keep their size but for what is added to it by side values, the loss falls.
 #[test]
 fn every_transform_is_trained() {
