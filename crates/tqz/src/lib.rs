@@ -56,6 +56,8 @@ mod source;
 #[cfg(feature = "encoder")]
 mod statistics;
 #[cfg(feature = "encoder")]
+mod sum;
+#[cfg(feature = "encoder")]
 mod taps;
 #[cfg(feature = "encoder")]
 mod transform;

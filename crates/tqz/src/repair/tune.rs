@@ -1,6 +1,7 @@
 //! Label-free tuning of side values: Adam on the distance between the quantized network's outputs and the original's.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array1, ArrayD, ArrayView1, Zip};
 use rand::SeedableRng;
@@ -15,6 +16,7 @@ use crate::images::Images;
 use crate::outputs::{OutputKind, rows};
 use crate::progress::Progress;
 use crate::repair::{SideValues, Turnable};
+use crate::sum::OrderedSum;
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
 const SHARD: usize = 8;
@@ -187,34 +189,29 @@ fn gradients(
     let images = batch.shape().first().copied().unwrap_or(1).max(1);
     let size = network.fixed_batch().unwrap_or(SHARD).max(1);
     let starts: Vec<usize> = (0..images).step_by(size).collect();
-    let parts: Vec<SideValues> = starts
-        .into_par_iter()
-        .map(|start| {
-            let end = (start + size).min(images);
-            let part = batch.slice_axis(ndarray::Axis(0), (start..end).into());
-            let part = network.fill_batch(part)?;
-            let cotangent = |outputs: &[ArrayD<f32>]| {
-                let mut all: Vec<ArrayD<f32>> =
-                    outputs.iter().map(|o| ArrayD::zeros(o.raw_dim())).collect();
-                let weight = 1.0 / images as f64;
-                let pairs = wanted[start..end].iter().zip(rows(&outputs[0]));
-                let slopes = pairs.flat_map(|(&r, o)| kind.gradient(r, o, weight));
-                all[0].iter_mut().zip(slopes).for_each(|(to, g)| *to = g);
-                all
-            };
-            let found = network.weight_gradients(&[part], &names, &cotangent)?;
-            Ok(found.gradients)
-        })
-        .collect::<Result<_, TqzError>>()?;
-    let mut parts = parts.into_iter();
-    let mut sum = parts.next().unwrap_or_default();
-    for part in parts {
-        for (name, gradient) in part {
-            if let Some(total) = sum.get_mut(&name) {
-                *total += &gradient;
-            }
-        }
-    }
+    let sum = Mutex::new(OrderedSum::<usize>::default());
+    // One after the other, so that few wait for an earlier one.
+    let shards = starts.into_iter().enumerate().par_bridge();
+    shards.try_for_each(|(number, start)| {
+        let end = (start + size).min(images);
+        let part = batch.slice_axis(ndarray::Axis(0), (start..end).into());
+        let part = network.fill_batch(part)?;
+        let cotangent = |outputs: &[ArrayD<f32>]| {
+            let mut all: Vec<ArrayD<f32>> =
+                outputs.iter().map(|o| ArrayD::zeros(o.raw_dim())).collect();
+            let weight = 1.0 / images as f64;
+            let pairs = wanted[start..end].iter().zip(rows(&outputs[0]));
+            let slopes = pairs.flat_map(|(&r, o)| kind.gradient(r, o, weight));
+            all[0].iter_mut().zip(slopes).for_each(|(to, g)| *to = g);
+            all
+        };
+        let found = network.weight_gradients(&[part], &names, &cotangent)?;
+        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.take(number, (end - start, found.gradients));
+        Ok::<_, TqzError>(())
+    })?;
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (_, sum) = sum.finish();
     Ok(quantized.of_gains(sum, values))
 }
 

@@ -1,6 +1,7 @@
 //! The loss of a batch and its gradients at the weights: shards in parallel, summed in their order.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array1, ArrayD, ArrayView1};
@@ -13,7 +14,7 @@ use crate::outputs::{Comparison, OutputKind, rows};
 use crate::retrain::compare::{comparison, distance, gradient, kind_of_truth, of_class, unit};
 use crate::retrain::data::{Draw, Target, TrainingSet};
 use crate::retrain::spec::{Augment, Loss, RetrainSpec};
-use crate::retrain::sum::{Gradients, OrderedSum};
+use crate::sum::{Gradients, OrderedSum};
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
 const SHARD: usize = 16;
@@ -132,7 +133,7 @@ impl<'a> Judge<'a> {
             let mut found = Tally::default();
             for ((target, wanted), output) in targets.iter().zip(&wanted).zip(rows(&outputs[0])) {
                 let (part, slope) = self.image((target, wanted.as_ref()), output, images);
-                found.add(part);
+                found += part;
                 slopes.extend(slope);
             }
             all[0].iter_mut().zip(slopes).for_each(|(to, g)| *to = g);
@@ -240,13 +241,13 @@ impl<'a> Judge<'a> {
                 let output = first_output(network, &batch)?;
                 let mut tally = Tally::default();
                 for ((target, wanted), output) in targets.iter().zip(&wanted).zip(rows(&output)) {
-                    tally.add(self.image((target, wanted.as_ref()), output, 1).0);
+                    tally += self.image((target, wanted.as_ref()), output, 1).0;
                 }
                 Ok(tally)
             })
             .collect::<Result<_, TqzError>>()?;
         let mut tally = Tally::default();
-        parts.into_iter().for_each(|part| tally.add(part));
+        parts.into_iter().for_each(|part| tally += part);
         Ok(tally.score())
     }
 }
@@ -310,14 +311,16 @@ pub(crate) struct Tally {
     judged: usize,
 }
 
-impl Tally {
-    pub(crate) fn add(&mut self, part: Tally) {
+impl AddAssign for Tally {
+    fn add_assign(&mut self, part: Self) {
         self.images += part.images;
         self.loss += part.loss;
         self.rights += part.rights + usize::from(part.right == Some(true));
         self.judged += part.judged + usize::from(part.right.is_some());
     }
+}
 
+impl Tally {
     fn score(self) -> Score {
         Score {
             loss: self.loss / self.images.max(1) as f64,

@@ -17,7 +17,6 @@ mod sides;
 mod spec;
 mod squares;
 mod student;
-mod sum;
 
 pub use data::{Target, TrainingSet};
 pub use loss::Score;

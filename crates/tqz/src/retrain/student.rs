@@ -13,8 +13,8 @@ use crate::retrain::layer::LatentLayer;
 use crate::retrain::optimizer::Memory;
 use crate::retrain::sides::SideVector;
 use crate::retrain::spec::{Optimizer, RetrainSpec};
-use crate::retrain::sum::Gradients;
 use crate::source::Source;
+use crate::sum::Gradients;
 
 /// Part of the rate at which latents of paths move: a path has more neighbours than a level, and one that is pushed about by the noise of
 /// gradients changes sooner. ResNet-20 at .85 bits, whole rate: the loss doubles where the first levels change.

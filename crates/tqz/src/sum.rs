@@ -1,32 +1,31 @@
 //! Sums of shards' gradients, added in the order of the shards while they come: no more than those that overtook another are kept.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use ndarray::ArrayD;
-
-use crate::retrain::loss::Tally;
 
 /// Gradients by the name of their tensor.
 pub(crate) type Gradients = BTreeMap<String, ArrayD<f32>>;
 
-/// The sum of parts that come in any order.
+/// The sum of parts that come in any order, and of what is counted beside them.
 #[derive(Default)]
-pub(crate) struct OrderedSum {
+pub(crate) struct OrderedSum<T> {
     /// Parts added.
     next: usize,
     /// Parts that came before an earlier one.
-    waiting: BTreeMap<usize, (Tally, Gradients)>,
-    tally: Tally,
+    waiting: BTreeMap<usize, (T, Gradients)>,
+    tally: T,
     gradients: Gradients,
 }
 
-impl OrderedSum {
+impl<T: AddAssign> OrderedSum<T> {
     /// Takes part number `number` in.
-    pub(crate) fn take(&mut self, number: usize, part: (Tally, Gradients)) {
+    pub(crate) fn take(&mut self, number: usize, part: (T, Gradients)) {
         self.waiting.insert(number, part);
         while let Some((tally, gradients)) = self.waiting.remove(&self.next) {
             self.next += 1;
-            self.tally.add(tally);
+            self.tally += tally;
             for (name, gradient) in gradients {
                 match self.gradients.get_mut(&name) {
                     Some(total) => *total += &gradient,
@@ -39,7 +38,7 @@ impl OrderedSum {
     }
 
     /// The sums.
-    pub(crate) fn finish(self) -> (Tally, Gradients) {
+    pub(crate) fn finish(self) -> (T, Gradients) {
         (self.tally, self.gradients)
     }
 }
@@ -55,19 +54,18 @@ mod tests {
             let values = array![1.0e8, 1.0, 0.3].mapv(|v: f32| v / (number as f32 + 0.7));
             let sign = if number.is_multiple_of(2) { 1.0 } else { -1.0 };
             let gradient = (sign * values).into_dyn();
-            (
-                Tally::default(),
-                Gradients::from([("w".to_owned(), gradient)]),
-            )
+            (1, Gradients::from([("w".to_owned(), gradient)]))
         };
         let sum = |order: [usize; 5]| {
-            let mut sum = OrderedSum::default();
+            let mut sum = OrderedSum::<usize>::default();
             for number in order {
                 sum.take(number, part(number));
                 assert!(sum.waiting.len() < 4);
             }
             assert!(sum.waiting.is_empty());
-            sum.finish().1
+            let (parts, gradients) = sum.finish();
+            assert_eq!(parts, 5);
+            gradients
         };
         let wanted = sum([0, 1, 2, 3, 4]);
         assert_eq!(sum([3, 0, 4, 1, 2]), wanted);
