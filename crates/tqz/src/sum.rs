@@ -2,15 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
+use std::sync::{Mutex, PoisonError};
 
 use ndarray::ArrayD;
+use rayon::prelude::*;
+
+use crate::error::TqzError;
 
 /// Gradients by the name of their tensor.
 pub(crate) type Gradients = BTreeMap<String, ArrayD<f32>>;
 
+/// Gradients of shards worked on in parallel, and what is counted beside them, each summed in the order of the shards.
+///
+/// # Errors
+/// One of a shard's.
+pub(crate) fn sum_in_order<S: Send, T: AddAssign + Default + Send>(
+    shards: impl Iterator<Item = S> + Send,
+    part: impl Fn(S) -> Result<(T, Gradients), TqzError> + Sync,
+) -> Result<(T, Gradients), TqzError> {
+    let sum = Mutex::new(OrderedSum::default());
+    // One after the other, so that few wait for an earlier one.
+    let shards = shards.enumerate().par_bridge();
+    shards.try_for_each(|(number, shard)| {
+        let part = part(shard)?;
+        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.take(number, part);
+        Ok::<_, TqzError>(())
+    })?;
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((sum.tally, sum.gradients))
+}
+
 /// The sum of parts that come in any order, and of what is counted beside them.
 #[derive(Default)]
-pub(crate) struct OrderedSum<T> {
+struct OrderedSum<T> {
     /// Parts added.
     next: usize,
     /// Parts that came before an earlier one.
@@ -21,7 +46,7 @@ pub(crate) struct OrderedSum<T> {
 
 impl<T: AddAssign> OrderedSum<T> {
     /// Takes part number `number` in.
-    pub(crate) fn take(&mut self, number: usize, part: (T, Gradients)) {
+    fn take(&mut self, number: usize, part: (T, Gradients)) {
         self.waiting.insert(number, part);
         while let Some((tally, gradients)) = self.waiting.remove(&self.next) {
             self.next += 1;
@@ -35,11 +60,6 @@ impl<T: AddAssign> OrderedSum<T> {
                 }
             }
         }
-    }
-
-    /// The sums.
-    pub(crate) fn finish(self) -> (T, Gradients) {
-        (self.tally, self.gradients)
     }
 }
 
@@ -63,9 +83,8 @@ mod tests {
                 assert!(sum.waiting.len() < 4);
             }
             assert!(sum.waiting.is_empty());
-            let (parts, gradients) = sum.finish();
-            assert_eq!(parts, 5);
-            gradients
+            assert_eq!(sum.tally, 5);
+            sum.gradients
         };
         let wanted = sum([0, 1, 2, 3, 4]);
         assert_eq!(sum([3, 0, 4, 1, 2]), wanted);

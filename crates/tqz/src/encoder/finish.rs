@@ -1,4 +1,4 @@
-//! After the levels are chosen: side values matched, tuned with row gains.
+//! After the levels are chosen: side values matched, tuned with gains.
 
 use tqz_engine::Network;
 

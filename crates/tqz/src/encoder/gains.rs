@@ -39,10 +39,13 @@ pub(crate) fn gained(source: &Source, coded: &[CodedLayer]) -> Result<Vec<Gained
     let mut gained = Vec::new();
     for (index, layer) in source.layers().iter().enumerate() {
         let record = &coded[index].record;
-        let bytes = record.encode()?.len();
-        let affordable = |gains: &usize| bytes_of(*gains) as f64 <= PART * bytes as f64;
         let rows = Some(layer.rows).filter(|_| of_rows.contains(&index));
         let kernels = transformed(record).map(|(_, t)| t.spec().rows);
+        if rows.or(kernels).is_none() {
+            continue;
+        }
+        let bytes = record.encode()?.len();
+        let affordable = |gains: &usize| bytes_of(*gains) as f64 <= PART * bytes as f64;
         let [rows, kernels] = [rows, kernels].map(|n| n.filter(affordable).unwrap_or(0));
         if rows + kernels > 0 {
             gained.push(GainedLayer {
@@ -108,11 +111,11 @@ pub(crate) fn fitted(
     coded: &Coded,
     gains: &SideValues,
 ) -> Result<Coded, TqzError> {
-    let [with, without] = [gains, &SideValues::new()].map(|gains| pass.encode_again(coded, gains));
-    let (with, without) = (with?, without?);
+    let with = pass.encode_again(coded, gains)?;
     if pass.fits(&with) {
         return Ok(with);
     }
+    let without = pass.encode_again(coded, &SideValues::new())?;
     let cost = with.bytes.len().saturating_sub(without.bytes.len()) as u64;
     let again = pass.search_with_room(Hint {
         step: Some(coded.step),
@@ -205,18 +208,12 @@ fn multiplied(matrix: &LevelMatrix, exponents: &[i32]) -> StepScale {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EncoderConfig, Metric, RateTarget};
+    use crate::encoder::testing::Calibrated;
     use crate::encoder::trust::Trust;
-    use crate::encoder::{Budget, Job};
-    use crate::images::Images;
-    use crate::progress::Silent;
-    use ndarray::{Array1, ArrayD, IxDyn};
+    use ndarray::Array1;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
-    use tqz_engine::EngineDevice;
     use tqz_format::{DecodeLimits, Layout, MatrixSpec};
-
-    const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
 
     fn matrix(rows: usize, cols: usize, steps: Option<Vec<i32>>) -> LevelMatrix {
         let spec = MatrixSpec {
@@ -304,20 +301,9 @@ mod tests {
     /// Gains of every layer of the demo network, far from one: more than the search for the size has left free.
     #[test]
     fn gains_that_do_not_fit_are_given_room() {
-        let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
-        let source = Source::new(model, &EngineDevice::cpu()).expect("supported");
-        let mut rng = Pcg64::seed_from_u64(6);
-        let mut images = Images::new();
-        let noise = ArrayD::from_shape_simple_fn(IxDyn(&[32, 3, 32, 32]), || rng.random::<f32>());
-        images.add(&noise);
-        let statistics = images.calibrate(&source, (Metric::Auto, 1), &Silent);
-        let job = Job {
-            source: &source,
-            statistics: &statistics.expect("runs"),
-            config: &EncoderConfig::new(RateTarget::BitsPerWeight(2.0)).with_dependent(false),
-            budget: Budget::default(),
-            progress: &Silent,
-        };
+        let calibrated = Calibrated::on_noise(32);
+        let (source, job) = (&calibrated.source, calibrated.job());
+        let mut rng = Pcg64::seed_from_u64(7);
         let pass = Pass::new(job, &Trust::standard()).expect("factored");
         let coded = pass.search(Hint::default()).expect("reached");
         let mut gains = SideValues::new();

@@ -20,6 +20,8 @@ mod prepared;
 mod ratios;
 mod sides;
 mod speed;
+#[cfg(test)]
+mod testing;
 mod trust;
 mod walk;
 mod within;
@@ -107,6 +109,7 @@ fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzEr
     let source = job.source;
     let held = spread(images.held(), job.budget.measured_images);
     let yardstick = Yardstick::new(source.network(), images, &held)?;
+    let judged = (images, &yardstick);
     let mut choice = choose(job, images, &yardstick)?;
     let again = choice.statistics.take();
     let job = Job {
@@ -115,16 +118,13 @@ fn with_images(job: Job<'_>, images: &Images) -> Result<(Vec<u8>, Report), TqzEr
     };
     let mut pass = Pass::new(job, &choice.trust)?;
     pass.set_vectors(choice.side_bits.vectors(source, &choice.sides));
-    let of_gains = choice.gains_bytes;
     let mut coded = pass.search_with_room(Hint {
         step: Some(choice.step),
-        reserve_bytes: pass.side_bytes()? / 50 + 16 + of_gains,
+        reserve_bytes: pass.side_bytes()? / 50 + 16 + choice.gains_bytes,
     })?;
     if drift::is_worth_while(job) {
-        let start = (coded, of_gains);
-        coded = drift::compensated(job, &pass, start, (images, &yardstick))?;
+        coded = drift::compensated(job, &pass, (coded, choice.gains_bytes), judged)?;
     }
-    let judged = (images, &yardstick);
     let repair = repair(job, &coded, choice.side_bits, judged)?;
     let (bits, coded) = fitted(&mut pass, &coded, (&repair, choice.side_bits))?;
     let network = repaired_network(job, &coded.layers, (&repair.sides, bits))?;
@@ -140,13 +140,14 @@ fn fitted(
     coded: &Coded,
     (repair, least): (&Repair, SideBits),
 ) -> Result<(SideBits, Coded), TqzError> {
-    for bits in [repair.bits, least] {
-        pass.set_vectors(bits.vectors(pass.source(), &repair.sides));
+    if repair.bits != least {
+        pass.set_vectors(repair.bits.vectors(pass.source(), &repair.sides));
         let found = pass.encode_again(coded, &repair.gains)?;
         if pass.fits(&found) {
-            return Ok((bits, found));
+            return Ok((repair.bits, found));
         }
     }
+    pass.set_vectors(least.vectors(pass.source(), &repair.sides));
     Ok((least, gains::fitted(pass, coded, &repair.gains)?))
 }
 

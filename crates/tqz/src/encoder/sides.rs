@@ -158,24 +158,12 @@ fn decoded(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EncoderConfig, Metric, RateTarget};
     use crate::encoder::candidate::candidate;
+    use crate::encoder::testing::{Calibrated, demo};
     use crate::encoder::trust::Trust;
-    use crate::encoder::{Budget, Job};
-    use crate::images::Images;
-    use crate::progress::Silent;
     use crate::repair::side_values;
-    use ndarray::IxDyn;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
-    use tqz_engine::EngineDevice;
-
-    const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
-
-    fn source() -> Source {
-        let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
-        Source::new(model, &EngineDevice::cpu()).expect("supported")
-    }
 
     /// Largest difference beside the largest value.
     fn error(rounded: &ArrayD<f32>, value: &ArrayD<f32>) -> f32 {
@@ -185,7 +173,7 @@ mod tests {
 
     #[test]
     fn scales_and_offsets_have_bits_of_their_own() {
-        let source = source();
+        let source = demo();
         let mut rng = Pcg64::seed_from_u64(2);
         let mut sides = side_values(source.network(), source.knobs());
         let values = sides.values_mut().flat_map(|value| value.iter_mut());
@@ -213,24 +201,14 @@ mod tests {
     /// The demo network's side values are a good part of so small a file.
     #[test]
     fn bits_that_are_not_worth_their_bytes_are_left_out() {
-        let source = source();
-        let mut rng = Pcg64::seed_from_u64(6);
-        let noise = ArrayD::from_shape_simple_fn(IxDyn(&[48, 3, 32, 32]), || rng.random::<f32>());
-        let mut images = Images::new();
-        images.add(&noise);
-        let statistics = images.calibrate(&source, (Metric::Auto, 1), &Silent);
-        let job = Job {
-            source: &source,
-            statistics: &statistics.expect("runs"),
-            config: &EncoderConfig::new(RateTarget::BitsPerWeight(2.0)).with_dependent(false),
-            budget: Budget::default(),
-            progress: &Silent,
-        };
-        let yardstick = Yardstick::new(source.network(), &images, &images.held()).expect("runs");
-        let judged = (&images, &yardstick);
+        let calibrated = Calibrated::on_noise(48);
+        let (source, images) = (&calibrated.source, &calibrated.images);
+        let job = calibrated.job();
+        let yardstick = Yardstick::new(source.network(), images, &images.held()).expect("runs");
+        let judged = (images, &yardstick);
         let best = candidate(job, judged, (&Trust::standard(), None)).expect("reached");
         let weighed = Weighed {
-            source: &source,
+            source,
             network: &best.network,
             sides: &best.sides,
             yardstick: &yardstick,
@@ -245,7 +223,7 @@ mod tests {
         });
         assert_eq!(Some(&of_ones.expect("runs").scales), TRIED.last());
         let distance = |bits: SideBits| {
-            let rounded = bits.rounded(&source, &best.sides).expect("fits");
+            let rounded = bits.rounded(source, &best.sides).expect("fits");
             let network = best.network.with_weights(&rounded).expect("fits");
             yardstick.measure(&network).expect("runs")
         };

@@ -1,13 +1,11 @@
 //! Label-free tuning of side values: Adam on the distance between the quantized network's outputs and the original's.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array1, ArrayD, ArrayView1, Zip};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
-use rayon::prelude::*;
 use tqz_engine::Network;
 
 use crate::error::TqzError;
@@ -16,7 +14,7 @@ use crate::images::Images;
 use crate::outputs::{OutputKind, rows};
 use crate::progress::Progress;
 use crate::repair::{SideValues, Turnable};
-use crate::sum::OrderedSum;
+use crate::sum::sum_in_order;
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
 const SHARD: usize = 8;
@@ -188,11 +186,8 @@ fn gradients(
     let names: Vec<&str> = values.keys().map(String::as_str).collect();
     let images = batch.shape().first().copied().unwrap_or(1).max(1);
     let size = network.fixed_batch().unwrap_or(SHARD).max(1);
-    let starts: Vec<usize> = (0..images).step_by(size).collect();
-    let sum = Mutex::new(OrderedSum::<usize>::default());
-    // One after the other, so that few wait for an earlier one.
-    let shards = starts.into_iter().enumerate().par_bridge();
-    shards.try_for_each(|(number, start)| {
+    let starts = (0..images).step_by(size);
+    let (_, sum) = sum_in_order(starts, |start| {
         let end = (start + size).min(images);
         let part = batch.slice_axis(ndarray::Axis(0), (start..end).into());
         let part = network.fill_batch(part)?;
@@ -206,12 +201,8 @@ fn gradients(
             all
         };
         let found = network.weight_gradients(&[part], &names, &cotangent)?;
-        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-        sum.take(number, (end - start, found.gradients));
-        Ok::<_, TqzError>(())
+        Ok((end - start, found.gradients))
     })?;
-    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (_, sum) = sum.finish();
     Ok(quantized.of_gains(sum, values))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use ndarray::{Array1, ArrayD, ArrayView1};
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ use crate::outputs::{Comparison, OutputKind, rows};
 use crate::retrain::compare::{comparison, distance, gradient, kind_of_truth, of_class, unit};
 use crate::retrain::data::{Draw, Target, TrainingSet};
 use crate::retrain::spec::{Augment, Loss, RetrainSpec};
-use crate::sum::{Gradients, OrderedSum};
+use crate::sum::{Gradients, sum_in_order};
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
 const SHARD: usize = 16;
@@ -103,17 +103,9 @@ impl<'a> Judge<'a> {
         draws: &[Draw],
     ) -> Result<(Score, Gradients), TqzError> {
         let size = network.fixed_batch().unwrap_or(SHARD).max(1);
-        let sum = Mutex::new(OrderedSum::default());
-        // One after the other, so that few wait for an earlier one.
-        let shards = draws.chunks(size).enumerate().par_bridge();
-        shards.try_for_each(|(number, shard)| {
-            let part = self.shard_gradients(network, names, (shard, draws.len()))?;
-            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-            sum.take(number, part);
-            Ok::<_, TqzError>(())
+        let (tally, gradients) = sum_in_order(draws.chunks(size), |shard| {
+            self.shard_gradients(network, names, (shard, draws.len()))
         })?;
-        let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (tally, gradients) = sum.finish();
         Ok((tally.score(), gradients))
     }
 
