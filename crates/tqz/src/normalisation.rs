@@ -15,6 +15,15 @@ use crate::side::uses;
 /// Tensors to be replaced, by their place in the graph's fixed visiting order.
 type Replaced = BTreeMap<usize, Vec<f32>>;
 
+/// The scale of a normalisation that went into the weights of the layer before it: what each of their rows was multiplied by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TakenScale {
+    /// Place of the scale's tensor, now of ones, in the graph's fixed visiting order.
+    pub(crate) site: usize,
+    /// One for every row.
+    pub(crate) values: Vec<f32>,
+}
+
 /// A normalisation's scale, offset, mean and variance.
 struct Folded {
     scale: Vec<f32>,
@@ -25,7 +34,7 @@ struct Folded {
 
 /// Puts every BatchNormalization `scale, offset, mean, var` into the form `scale', offset', 0, 1`, which computes the same; and where it is all
 /// that a layer's output is for, `scale'` into the layer's weights, so that it is 1, and the layer's bias into `offset'`, so that it is 0. Vectors
-/// and weights shared with anything else stay as they are.
+/// and weights shared with anything else stay as they are. Returns the scales that went into weights, by the place of these.
 ///
 /// # Errors
 /// Tensors that cannot be read.
@@ -33,17 +42,22 @@ pub(crate) fn canonical_batch_norms(
     model: &mut ModelProto,
     network: &Network,
     names: &BTreeMap<String, usize>,
-) -> Result<(), TqzError> {
+) -> Result<BTreeMap<usize, TakenScale>, TqzError> {
     let graph = Graph::new(model, network, names);
-    let mut replaced = Replaced::new();
+    let (mut replaced, mut taken) = (Replaced::new(), BTreeMap::new());
     for norm in network.batch_norms() {
         let of_norm = [&norm.scale, &norm.bias, &norm.mean, &norm.var];
         let sites: Vec<usize> = of_norm.iter().filter_map(|name| graph.own(name)).collect();
         let (4, Some(mut folded)) = (sites.len(), fold(norm, network)) else {
             continue;
         };
-        if let Some(layer) = graph.layer_before(norm) {
-            replaced.extend(graph.scaled(layer, &mut folded)?.unwrap_or_default());
+        let values = folded.scale.clone();
+        if let Some(layer) = graph.layer_before(norm)
+            && let Some((weights, scaled)) = graph.scaled(layer, &mut folded)?
+        {
+            let site = sites[0];
+            taken.insert(weights, TakenScale { site, values });
+            replaced.extend(scaled);
         }
         let n = folded.scale.len();
         let vectors = [folded.scale, folded.offset, vec![0.0; n], vec![1.0; n]];
@@ -57,7 +71,7 @@ pub(crate) fn canonical_batch_norms(
             failure = Some(error.into());
         }
     });
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(taken), Err)
 }
 
 /// What is asked of the graph before anything in it is replaced.
@@ -154,12 +168,16 @@ impl<'a> Graph<'a> {
         (itself && beta == 1.0 && taken.eq(stored.into_iter().flatten())).then_some(layer)
     }
 
-    /// The layer's weights times the scale, which becomes 1, and its bias, which becomes 0; nothing where they are not the layer's own or
-    /// leave the range of numbers.
+    /// The layer's weights times the scale, which becomes 1, and its bias, which becomes 0, with the place of the weights; nothing where they
+    /// are not the layer's own or leave the range of numbers.
     ///
     /// # Errors
     /// Weights whose shape does not fit their operator.
-    fn scaled(&self, layer: &Layer, folded: &mut Folded) -> Result<Option<Replaced>, TqzError> {
+    fn scaled(
+        &self,
+        layer: &Layer,
+        folded: &mut Folded,
+    ) -> Result<Option<(usize, Replaced)>, TqzError> {
         let single = |site: &usize| self.single.contains(site);
         let Some(site) = self.own(&layer.weight).filter(single) else {
             return Ok(None);
@@ -203,7 +221,7 @@ impl<'a> Graph<'a> {
         replaced.insert(site, weights);
         folded.scale.fill(1.0);
         folded.offset = offset;
-        Ok(Some(replaced))
+        Ok(Some((site, replaced)))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::TqzError;
 use crate::fold::fold_weights;
 use crate::inspect::plain_report;
 use crate::layout::WeightLayer;
-use crate::normalisation::canonical_batch_norms;
+use crate::normalisation::{TakenScale, canonical_batch_norms};
 use crate::repair::{Knob, knobs};
 use crate::report::{LayerReport, bits_per_weight};
 use crate::side::{Role, code_side_values, roles, uses};
@@ -28,6 +28,8 @@ pub struct Source {
     network: Network,
     layers: Vec<WeightLayer>,
     weights: BTreeMap<usize, Vec<f32>>,
+    /// Scales of normalisations that are in the weights, by the place of these.
+    taken_scales: BTreeMap<usize, TakenScale>,
     /// Of names, shapes and numbers of the weights.
     checksum: u32,
     file: TqzFile,
@@ -58,7 +60,7 @@ impl Source {
             as_given = Network::from_model(&model, device)?;
         }
         let names = named_tensors(&model);
-        canonical_batch_norms(&mut model, &as_given, &names)?;
+        let taken_scales = canonical_batch_norms(&mut model, &as_given, &names)?;
         drop(as_given);
         let network = Network::from_model(&model, device)?;
         let mut warnings = Vec::new();
@@ -80,6 +82,7 @@ impl Source {
             checksum: checksum(&layers, &weights),
             layers,
             weights,
+            taken_scales,
             file,
             knobs,
             sites: names,
@@ -146,6 +149,11 @@ impl Source {
                 "its tensor is not in the graph",
             )),
         }
+    }
+
+    /// The scale of a normalisation that is in this tensor's weights.
+    pub(crate) fn taken_scale(&self, layer: &WeightLayer) -> Option<&TakenScale> {
+        self.taken_scales.get(&layer.site)
     }
 
     /// Everything of the file that does not depend on the step: graph, side values, verbatim tensors.

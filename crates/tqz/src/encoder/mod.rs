@@ -21,7 +21,7 @@ mod ratios;
 mod sides;
 mod speed;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod trust;
 mod walk;
 mod within;

@@ -1,4 +1,4 @@
-//! The demo network calibrated on seeded noise, for the encoder's tests.
+//! The demo network calibrated on seeded noise, for tests.
 
 use ndarray::{ArrayD, IxDyn};
 use rand::{RngExt, SeedableRng};
@@ -15,22 +15,22 @@ use crate::statistics::Statistics;
 const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
 
 /// The demo network.
-pub(super) fn demo() -> Source {
+pub(crate) fn demo() -> Source {
     let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
     Source::new(model, &EngineDevice::cpu()).expect("supported")
 }
 
 /// The demo network with all that a job of two bits a weight without dependent levels needs.
-pub(super) struct Calibrated {
-    pub(super) source: Source,
-    pub(super) images: Images,
+pub(crate) struct Calibrated {
+    pub(crate) source: Source,
+    pub(crate) images: Images,
     statistics: Statistics,
     config: EncoderConfig,
 }
 
 impl Calibrated {
     /// On so many images of noise.
-    pub(super) fn on_noise(count: usize) -> Self {
+    pub(crate) fn on_noise(count: usize) -> Self {
         let source = demo();
         let mut rng = Pcg64::seed_from_u64(6);
         let shape = IxDyn(&[count, 3, 32, 32]);
@@ -45,7 +45,7 @@ impl Calibrated {
         }
     }
 
-    pub(super) fn job(&self) -> Job<'_> {
+    pub(crate) fn job(&self) -> Job<'_> {
         Job {
             source: &self.source,
             statistics: &self.statistics,

@@ -9,6 +9,7 @@ use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::symmetric_eigen;
 use crate::paper::layer::DAMPING;
+use crate::paper::published::Published;
 use crate::source::Source;
 use crate::statistics::Statistics;
 use crate::transform::{CodingGain, Covariances, SINGULAR, Subject};
@@ -75,19 +76,20 @@ pub struct Gain {
     pub condition: f64,
 }
 
-/// Coding gains of all layers.
+/// Coding gains of all layers, scales of normalisations apart.
 ///
 /// # Errors
 /// Statistics of another network.
 pub fn coding_gains(source: &Source, statistics: &Statistics) -> Result<Vec<LayerGains>, TqzError> {
-    statistics.check_network(source.checksum())?;
+    let published = Published::new(source, statistics)?;
+    let statistics = published.statistics();
     let unmeasured = unmeasured_sensitivity(statistics);
     let of_layer = |layer: &WeightLayer| {
         let (found, problem) = match statistics.layers.get(&layer.name) {
             Some(found) if layer.groups == 1 && statistics.fits(layer) => {
                 let strength = Strength::with_errors(DAMPING);
                 let mut groups = conditioned(layer, found, strength, unmeasured);
-                let weights = source.matrix(layer)?;
+                let weights = published.matrix(layer)?;
                 let subject = Subject::new(layer, weights, groups.swap_remove(0));
                 (gains(&subject), None)
             }

@@ -6,13 +6,14 @@ use tqz_format::{
     StepScale,
 };
 
-use crate::config::{Damping, PaperSpec, TransformSpec};
-use crate::encoder::{Job, Strength, conditioned};
+use crate::config::{Damping, EncoderConfig, PaperSpec, TransformSpec};
+use crate::encoder::{Strength, conditioned};
 use crate::error::TqzError;
 use crate::layout::WeightLayer;
 use crate::linalg::{BlockDiagonal, quadratic_cost};
 use crate::paper::curve::{Curve, Point, curves, level};
 use crate::paper::part::{Exact, Part, Weights, ordered};
+use crate::paper::published::{Published, scaled};
 use crate::transform::{Subject, Transform};
 
 /// Damping of A and G: enough to factor them.
@@ -38,6 +39,8 @@ pub(crate) struct PaperLayer {
     /// A and G of an ungrouped layer.
     judge: Option<(BlockDiagonal<f32>, Array2<f32>)>,
     weights: Array2<f32>,
+    /// What a normalisation multiplies the rows by, where the network that is run has it in its weights.
+    scale: Option<Vec<f32>>,
     /// Without a transform: which component each row of the weights is, in the order asked for.
     places: Vec<usize>,
     warning: Option<&'static str>,
@@ -98,25 +101,27 @@ impl PaperLayer {
     /// # Errors
     /// Missing statistics, or such that are not finite.
     pub(crate) fn new(
-        job: Job<'_>,
+        (published, config): (&Published<'_>, &EncoderConfig),
         layer: &WeightLayer,
-        spec: PaperSpec,
         unmeasured: f64,
     ) -> Result<Self, TqzError> {
-        let found = job.statistics.of(layer)?;
-        let weights = job.source.matrix(layer)?;
-        let damping = job.config.damping.unwrap_or(DAMPING);
+        let spec = config.paper.unwrap_or_default();
+        let found = published.statistics().of(layer)?;
+        let weights = published.matrix(layer)?;
+        let scale = published.scale(layer).map(<[f32]>::to_vec);
+        let damping = config.damping.unwrap_or(DAMPING);
         let strength = Strength::with_errors(damping);
         let mut groups = conditioned(layer, found, strength, unmeasured);
         if layer.groups != 1 {
-            let asked = job.config.transform != TransformSpec::Identity;
+            let asked = config.transform != TransformSpec::Identity;
             let told = asked.then_some("its channels are in groups");
-            return Ok(Self::grouped(layer, weights, &groups, (spec, told)));
+            let plain = Self::grouped(layer, weights, &groups, (spec, told));
+            return Ok(Self { scale, ..plain });
         }
         let (input, output) = groups.swap_remove(0);
         let judge = (input.to_single(), output.mapv(|v| v as f32));
         let subject = Subject::new(layer, weights, (input, output));
-        let (transform, warning) = subject.transform_or_none(job.config.transform, job.config.axis);
+        let (transform, warning) = subject.transform_or_none(config.transform, config.axis);
         let parts = subject.parts(&transform, (&judge.0, &judge.1));
         let (kernels, places) = match transform {
             Transform::None => ordered(parts.kernels, spec.order),
@@ -131,6 +136,7 @@ impl PaperLayer {
             bases: bases.map(|part| Quantizable::new(part, spec)).collect(),
             judge: Some(judge),
             weights: subject.weights,
+            scale,
             places,
             warning,
         })
@@ -162,6 +168,7 @@ impl PaperLayer {
             bases: vec![],
             judge: None,
             weights,
+            scale: None,
             places,
             warning,
         }
@@ -237,7 +244,7 @@ impl PaperLayer {
         part.curves[place.block].points = points;
     }
 
-    /// The layer's weights with one block alone quantized.
+    /// The layer's weights with one block alone quantized, as the network that is run has them.
     pub(crate) fn with_block_at(&self, place: Place, point: Point) -> Array2<f32> {
         let parts = (0..=self.bases.len()).map(|index| {
             let part = self.part(index);
@@ -256,7 +263,8 @@ impl PaperLayer {
             parts[0] = parts[0].select(Axis(0), &self.places);
         }
         let shape = (self.layer.rows, self.layer.period);
-        self.transform.synthesised(&parts[0], &parts[1..], shape)
+        let weights = self.transform.synthesised(&parts[0], &parts[1..], shape);
+        scaled(weights, self.scale.as_deref())
     }
 
     fn coding(&self, lambda: f64) -> Result<BlockCoding, TqzError> {

@@ -66,8 +66,9 @@ impl PaperCurves {
         let spec = self.spec();
         let config = &self.config;
         Ok(format!(
-            "network {:08x}, {:?} {:?}, {} blocks by {:?}, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
+            "network {:08x} with {} scales apart, {:?} {:?}, {} blocks by {:?}, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
             self.checksum,
+            self.scales.len(),
             config.transform,
             config.axis,
             spec.blocks,

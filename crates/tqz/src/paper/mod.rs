@@ -7,13 +7,14 @@ mod layer;
 mod measured;
 mod part;
 mod parts;
+mod published;
 
 use rayon::prelude::*;
-use tqz_format::LayerRecord;
+use tqz_format::{LayerRecord, TqzFile, Vector};
 
 use crate::allocate::{Hint, Trial, search_step};
 use crate::config::{EncoderConfig, PaperSpec, RateTarget};
-use crate::encoder::{Budget, Coded, CodedLayer, Job, report_of, unmeasured_sensitivity};
+use crate::encoder::{Coded, CodedLayer, report_of, unmeasured_sensitivity};
 use crate::error::TqzError;
 use crate::notes::drop_dear_notes;
 use crate::progress::Progress;
@@ -24,10 +25,13 @@ use crate::statistics::Statistics;
 pub use gain::{Gain, LayerGains, MissingGain, coding_gains};
 use layer::PaperLayer;
 pub use measured::{CURVE_IMAGES, CurvePoint, CurveStore};
+use published::Published;
 
 /// The D(R) curves of a network under one transform: files at any rate follow from them.
 pub struct PaperCurves {
     layers: Vec<PaperLayer>,
+    /// Scales of normalisations beside weights without them.
+    scales: Vec<Vector>,
     /// Of the network that they belong to.
     checksum: u32,
     /// What was asked for, as far as curves depend on it.
@@ -59,22 +63,14 @@ impl PaperCurves {
         progress: &dyn Progress,
     ) -> Result<Self, TqzError> {
         config.check()?;
-        statistics.check_network(source.checksum())?;
-        let job = Job {
-            source,
-            statistics,
-            config,
-            budget: Budget::default(),
-            progress,
-        };
-        let spec = config.paper.unwrap_or_default();
-        let unmeasured = unmeasured_sensitivity(statistics);
+        let published = Published::new(source, statistics)?;
+        let unmeasured = unmeasured_sensitivity(published.statistics());
         progress.begin(
             "measuring distortion against rate",
             source.layers().len() as u64,
         );
         let layers = source.layers().par_iter().map(|layer| {
-            let layer = PaperLayer::new(job, layer, spec, unmeasured);
+            let layer = PaperLayer::new((&published, config), layer, unmeasured);
             progress.advance(1);
             layer
         });
@@ -82,6 +78,7 @@ impl PaperCurves {
         progress.finish();
         Ok(Self {
             layers,
+            scales: published.into_vectors(),
             checksum: source.checksum(),
             config: *config,
         })
@@ -97,7 +94,7 @@ impl PaperCurves {
         target: RateTarget,
     ) -> Result<(Vec<u8>, Report), TqzError> {
         self.check(source)?;
-        let mut file = source.file_without_layers();
+        let mut file = self.file_without_layers(source);
         let weights = source.weight_count();
         let shortened = drop_dear_notes(&mut file, target.limit(weights))?;
         let found = search_step(target, weights, Hint::default(), |c| {
@@ -142,6 +139,17 @@ impl PaperCurves {
             curves.collect::<Vec<_>>()
         };
         self.layers.iter().flat_map(of_layer).collect()
+    }
+
+    /// All of the file but the layers, with the scales that were in the source's weights.
+    fn file_without_layers(&self, source: &Source) -> TqzFile {
+        let mut file = source.file_without_layers();
+        for scale in &self.scales {
+            if let Some(vector) = file.vectors.iter_mut().find(|v| v.site == scale.site) {
+                vector.clone_from(scale);
+            }
+        }
+        file
     }
 
     fn check(&self, source: &Source) -> Result<(), TqzError> {

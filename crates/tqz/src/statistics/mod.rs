@@ -71,6 +71,18 @@ impl LayerStatistics {
         }
     }
 
+    /// As of a layer whose output channels are multiplied by what these numbers divide by: gradients grow with them.
+    pub(crate) fn with_gradients_times(&self, factors: &[f32]) -> Self {
+        let mut of_groups = self.clone();
+        let mut rest = factors;
+        for group in &mut of_groups.groups {
+            let (own, others) = rest.split_at(group.output.order().min(rest.len()));
+            group.output = group.output.of_multiples(own);
+            rest = others;
+        }
+        of_groups
+    }
+
     fn moments(&self) -> impl Iterator<Item = &Moment> {
         self.groups.iter().flat_map(GroupStatistics::moments)
     }

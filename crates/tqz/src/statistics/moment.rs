@@ -142,6 +142,23 @@ impl Moment {
         Some(mixed)
     }
 
+    /// As of vectors whose elements are multiplied by these numbers. By how much parts differ is not known of single elements: it is taken to be
+    /// as much of the mean as it was.
+    pub(crate) fn of_multiples(&self, factors: &[f32]) -> Self {
+        let mut multiplied = self.clone();
+        for (r, of_row) in factors.iter().enumerate().take(self.order) {
+            let sums = &mut multiplied.sum[packed(r)..=packed(r) + r];
+            for (sum, of_column) in sums.iter_mut().zip(factors) {
+                *sum *= f64::from(*of_row) * f64::from(*of_column);
+            }
+        }
+        let grown = multiplied.mean_square() / self.mean_square();
+        if grown.is_finite() {
+            multiplied.scatter.squares *= grown;
+        }
+        multiplied
+    }
+
     fn divisor(&self) -> f64 {
         if self.count > 0.0 { self.count } else { 1.0 }
     }
