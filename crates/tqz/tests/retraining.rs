@@ -224,7 +224,7 @@ fn a_run_that_comes_no_nearer_ends_early() {
     assert_eq!(early.before, early.after);
 }
 
-/// Layers of T and S in every arrangement: fixed widths keep their size but for what is added to it by side values, the loss falls.
+/// Layers of T and S in every arrangement: files of fixed widths keep their size, the loss falls.
 #[test]
 fn every_transform_is_trained() {
     for axis in [
@@ -237,13 +237,11 @@ fn every_transform_is_trained() {
             paper: Some(PaperSpec::default()),
             transform: TransformSpec::Elt,
             axis,
-            ..at(1.5)
+            ..at(2.5)
         };
         let start = compressed(&config);
-        // What scales and offsets take changes by some bytes as they move; levels cannot make room for it.
-        let target = room(&start);
-        let done = retrained(&start, &RetrainSpec { target, ..spec() });
-        assert!(done.bytes.len() * 100 <= start.len() * 101, "{axis:?}");
+        let done = retrained(&start, &spec());
+        assert!(done.bytes.len() <= start.len(), "{axis:?}");
         let (before, after) = (done.before.loss, done.after.loss);
         assert!(after < before, "{axis:?}: {before} → {after}");
     }

@@ -7,6 +7,8 @@ use crate::retrain::student::Student;
 const FITTING: (f32, f32) = (0.004, 4.0);
 const FACTOR: f32 = 4.0;
 const TRIALS: usize = 8;
+/// Octaves by which steps of side values grow at most, one after the other, where levels take what they take.
+const COARSER: i32 = 3;
 /// No more is tried once the file fills this part of its limit.
 const ENOUGH: f64 = 0.9985;
 
@@ -24,7 +26,8 @@ impl Fitted {
     }
 
     /// The student's file with the least λ (at least that given) that brings it within its limit, or with the greatest where none does; this one
-    /// is of the λ that training has now.
+    /// is of the λ that training has now. Where levels of fixed widths know no λ, side values, which take more bytes as they move, are rounded to
+    /// coarser steps.
     ///
     /// # Errors
     /// Levels that the format cannot hold.
@@ -34,6 +37,9 @@ impl Fitted {
         (limit_bytes, least): (u64, f32),
     ) -> Result<Self, TqzError> {
         let fits = |fitted: &Self| fitted.bytes.len() as u64 <= limit_bytes;
+        if !student.is_modelled() {
+            return self.with_coarser_sides(student, &fits);
+        }
         let (mut low, begin) = (least, self.lambda);
         let mut best = self;
         let (mut step, most) = FITTING;
@@ -58,5 +64,19 @@ impl Fitted {
             }
         }
         Ok(best)
+    }
+
+    /// The student's file with side values as coarse as they have to be.
+    fn with_coarser_sides(
+        mut self,
+        student: &Student,
+        fits: &dyn Fn(&Self) -> bool,
+    ) -> Result<Self, TqzError> {
+        let mut octaves = 0;
+        while octaves < COARSER && !fits(&self) {
+            octaves += 1;
+            self.bytes = student.file_with_coarser_sides(self.lambda, octaves)?;
+        }
+        Ok(self)
     }
 }

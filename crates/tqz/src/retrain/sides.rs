@@ -85,6 +85,19 @@ impl SideVector {
         }
     }
 
+    /// The same in steps of so many octaves more, where its numbers differ.
+    pub(crate) fn coarser_vector(&self, octaves: i32) -> Vector {
+        let log2_step = (self.stored_log2_step + octaves).min(MAX_VECTOR_EXPONENT);
+        match self.is_of_ones() {
+            true => self.vector(),
+            false => Vector {
+                site: self.site,
+                log2_step,
+                levels: self.levels(log2_step),
+            },
+        }
+    }
+
     fn levels(&self, log2_step: i32) -> Vec<i32> {
         let step = f64::from(log2_step).exp2();
         let limit = f64::from(MAX_VECTOR_LEVEL);
@@ -114,6 +127,8 @@ mod tests {
         assert_eq!(side.values().as_slice(), Some(&[1.0, -2.0, 0.0][..]));
         side.units[0] += 0.02 / side.unit;
         assert_eq!(side.values().as_slice(), Some(&[1.25, -2.0, 0.0][..]));
+        let coarser = side.coarser_vector(1);
+        assert_eq!((coarser.log2_step, coarser.levels), (-1, vec![2, -4, 0]));
     }
 
     /// Until it moves, a vector of ones costs what it did.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ndarray::ArrayD;
 use rayon::prelude::*;
 use tqz_engine::Network;
-use tqz_format::TqzFile;
+use tqz_format::{TqzFile, Vector};
 
 use crate::error::TqzError;
 use crate::retrain::layer::LatentLayer;
@@ -177,6 +177,26 @@ impl Student {
     /// # Errors
     /// Numbers that the format cannot hold.
     pub(crate) fn file(&self, lambda: f32) -> Result<Vec<u8>, TqzError> {
+        self.file_with(lambda, |side| side.vector())
+    }
+
+    /// The same with side values in steps of so many octaves more.
+    ///
+    /// # Errors
+    /// Numbers that the format cannot hold.
+    pub(crate) fn file_with_coarser_sides(
+        &self,
+        lambda: f32,
+        octaves: i32,
+    ) -> Result<Vec<u8>, TqzError> {
+        self.file_with(lambda, |side| side.coarser_vector(octaves))
+    }
+
+    fn file_with(
+        &self,
+        lambda: f32,
+        vector: impl Fn(&SideVector) -> Vector,
+    ) -> Result<Vec<u8>, TqzError> {
         let sections = self
             .layers
             .par_iter()
@@ -184,7 +204,7 @@ impl Student {
             .collect::<Result<Vec<_>, TqzError>>()?;
         let mut file = self.file.clone();
         for (side, _) in &self.sides {
-            let vector = side.vector();
+            let vector = vector(side);
             if let Some(old) = file.vectors.iter_mut().find(|v| v.site == vector.site) {
                 *old = vector;
             }
