@@ -54,7 +54,7 @@ golden-check:
 bench:
 	cargo bench --workspace
 
-# The points of docs/results/2026-11-26-retraining, hours on two cores; ONLY="resnet20 alexnet" for some networks. Goes on where it was stopped.
+# The points of docs/results/2026-11-29-retraining, hours on two cores; ONLY="resnet20 alexnet" for some networks. Goes on where it was stopped.
 retraining:
 	cargo build --release
 	nice -n 5 $(PYTHON) tools/retraining.py --tqz $${CARGO_TARGET_DIR:-target}/release/tqz --shared $(SHARED) $(if $(ONLY),--only $(ONLY))
