@@ -52,6 +52,15 @@ pub(crate) struct UnitUpper {
     pub(crate) d: Vec<f64>,
 }
 
+impl UnitUpper {
+    /// Row `index` of M beyond the diagonal: what an error there pushes into each that comes after it.
+    pub(crate) fn beyond(&self, index: usize) -> &[f32] {
+        let row = self.m.row(index).to_slice();
+        debug_assert!(row.is_some(), "made row by row");
+        row.map_or(&[], |row| &row[index + 1..])
+    }
+}
+
 /// Factors a symmetric positive definite matrix as `M·diag(d)·Mᵗ` (a Cholesky factorisation from the last row up).
 pub(crate) fn unit_upper(a: &Array2<f64>) -> Result<UnitUpper, NumericalFailure> {
     let n = a.nrows();

@@ -243,19 +243,15 @@ impl<'a> Pass<'a> {
                 trellis.begin_group(r..r + group_rows);
             }
             let entry = self.entry(r, j);
-            let factors = self.problem.output.get(group).map(|output| {
-                let first = group * group_rows;
-                let row = output.m.row(r - first);
-                (row, r - first + 1, first + group_rows)
-            });
             trellis.step(
                 r,
                 &entry,
                 (&self.model, self.places[r]),
                 self.problem.price(),
             );
-            if let Some((row, from, end)) = factors {
-                trellis.push(r, row.slice(s![from..]), end);
+            if let Some(output) = self.problem.output.get(group) {
+                let end = (group + 1) * group_rows;
+                trellis.push(r, output.beyond(r - group * group_rows), end);
             }
         }
         let levels = trellis.best();
@@ -289,9 +285,8 @@ impl<'a> Pass<'a> {
         self.levels.push(level);
         if let Some(output) = problem.output.get(group) {
             let first = group * group_rows;
-            let factors = output.m.row(r - first);
-            let below = carried[r + 1..first + group_rows].iter_mut();
-            for (to, factor) in below.zip(factors.iter().skip(r - first + 1)) {
+            let below = &mut carried[r + 1..first + group_rows];
+            for (to, factor) in below.iter_mut().zip(output.beyond(r - first)) {
                 *to += factor * error;
             }
         }
@@ -301,7 +296,7 @@ impl<'a> Pass<'a> {
     fn choose(&mut self, row: usize, t: f64, weight: f64) -> i32 {
         let context = self.model.context(row);
         let magnitude = t.abs();
-        let nearest = (magnitude + 0.5).floor().min(f64::from(MAX_LEVEL)) as i32;
+        let nearest = ((magnitude + 0.5) as i32).min(MAX_LEVEL);
         let sign = if t < 0.0 { -1 } else { 1 };
         let mut best = nearest;
         let price = self.problem.price();

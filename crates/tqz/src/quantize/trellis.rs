@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayView1;
 use tqz_format::entropy::COST_ONE_BIT;
 use tqz_format::limits::MAX_LEVEL;
 use tqz_format::{ColumnPath, LevelContext, LevelModel, TrellisState};
@@ -140,7 +139,7 @@ impl Trellis {
     }
 
     /// Pushes the errors of row `row` into the rows after it up to `end`.
-    pub(super) fn push(&mut self, row: usize, factors: ArrayView1<'_, f32>, end: usize) {
+    pub(super) fn push(&mut self, row: usize, factors: &[f32], end: usize) {
         for (number, survivor) in self.survivors.iter().enumerate() {
             let Some(survivor) = survivor else { continue };
             let from = &self.carried[survivor.from][row + 1..end];
@@ -177,8 +176,8 @@ fn candidates(
     (model, context): (&LevelModel, &LevelContext),
 ) -> impl Iterator<Item = (i32, u32)> {
     let odd = f64::from(u8::from(state.is_odd()));
-    let below = ((target.abs() + odd) / 2.0).floor();
-    let below = below.min(f64::from(MAX_LEVEL / 2 - 1)) as i32;
+    // Toward zero is down; `floor` is a call where processors are not asked for more than all have.
+    let below = (((target.abs() + odd) / 2.0) as i32).min(MAX_LEVEL / 2 - 1);
     let sign = if target < 0.0 { -1 } else { 1 };
     let bits = model.candidate_costs(context, sign * (below + 1));
     let all = [
