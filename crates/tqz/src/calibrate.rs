@@ -193,6 +193,7 @@ impl<'a> Calibration<'a> {
                                 input: &shard.tapped.layer_inputs[slot + k],
                                 gradient: &shard.tapped.output_grads[slot + k],
                                 numbers: &shard.numbers,
+                                is_first: k == 0,
                                 expected: images,
                             };
                             taps.add_to(&mut partial);

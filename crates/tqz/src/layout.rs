@@ -93,6 +93,12 @@ impl WeightLayer {
         })
     }
 
+    /// Whether another use of the same tensor has the same matrix.
+    pub(crate) fn is_seen_alike(&self, other: &Self) -> bool {
+        let view = |of: &Self| (of.layout, of.rows, of.cols, of.period, of.groups);
+        view(self) == view(other)
+    }
+
     /// Number of weights.
     pub fn weights(&self) -> usize {
         self.rows * self.cols

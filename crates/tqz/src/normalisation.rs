@@ -34,7 +34,7 @@ struct Folded {
 
 /// Puts every BatchNormalization `scale, offset, mean, var` into the form `scale', offset', 0, 1`, which computes the same; and where it is all
 /// that a layer's output is for, `scale'` into the layer's weights, so that it is 1, and the layer's bias into `offset'`, so that it is 0. Vectors
-/// and weights shared with anything else stay as they are. Returns the scales that went into weights, by the place of these.
+/// and weights shared with anything else, or copied, or of half floats, stay as they are. Returns the scales that went into weights, by the place of these.
 ///
 /// # Errors
 /// Tensors that cannot be read.
@@ -47,7 +47,8 @@ pub(crate) fn canonical_batch_norms(
     let (mut replaced, mut taken) = (Replaced::new(), BTreeMap::new());
     for norm in network.batch_norms() {
         let of_norm = [&norm.scale, &norm.bias, &norm.mean, &norm.var];
-        let sites: Vec<usize> = of_norm.iter().filter_map(|name| graph.own(name)).collect();
+        let own = of_norm.iter().filter_map(|name| graph.own(name));
+        let sites: Vec<usize> = own.filter(|site| graph.single.contains(site)).collect();
         let (4, Some(mut folded)) = (sites.len(), fold(norm, network)) else {
             continue;
         };
@@ -381,6 +382,19 @@ mod tests {
                 .node
                 .insert(0, node("Identity", &["w1"], "copy of w1"));
         };
+        let vector_copied = |graph: &mut GraphProto| {
+            graph.node[2] = node("Relu", &["again"], "r1");
+            for vector in ["s1", "o1", "m1", "v1"] {
+                let copy = format!("copy of {vector}");
+                graph.node.insert(0, node("Identity", &[vector], &copy));
+            }
+            let copies = ["n1", "copy of s1", "copy of o1", "copy of m1", "copy of v1"];
+            let mut first = copies;
+            first[0] = "c1";
+            let op = "BatchNormalization";
+            graph.node[5] = node(op, &first, "n1");
+            graph.node.insert(6, node(op, &copies, "again"));
+        };
         let short = |graph: &mut GraphProto| {
             let w1 = &mut graph.initializer[0];
             let values = w1.to_f32().expect("floats");
@@ -388,12 +402,13 @@ mod tests {
             w1.set_f32(&values).expect("half floats");
         };
         type Change<'a> = &'a dyn Fn(&mut GraphProto);
-        let changes: [(&str, Change<'_>); 6] = [
+        let changes: [(&str, Change<'_>); 7] = [
             ("seen outside", &seen),
             ("taken twice", &taken),
             ("weights shared", &shared),
             ("bias computed", &computed),
             ("weights copied", &copied),
+            ("vectors copied", &vector_copied),
             ("half floats", &short),
         ];
         for (what, change) in changes {

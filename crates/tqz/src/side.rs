@@ -27,12 +27,13 @@ const RMS_LESS: i32 = 3;
 /// Levels the format can hold.
 const MAX_LEVEL: f64 = (1_u32 << 24) as f64;
 
-/// How often the main graph's nodes take each value.
+/// How often the main graph's nodes take each value; one that is copied counts twice, since whatever takes the copy takes it, too.
 pub(crate) fn uses(model: &ModelProto) -> BTreeMap<String, usize> {
     let mut uses: BTreeMap<String, usize> = BTreeMap::new();
     for node in model.graph.iter().flat_map(|graph| &graph.node) {
+        let each = if node.op_type() == "Identity" { 2 } else { 1 };
         for name in &node.input {
-            *uses.entry(name.clone()).or_default() += 1;
+            *uses.entry(name.clone()).or_default() += each;
         }
     }
     uses

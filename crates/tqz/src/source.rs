@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayD, IxDyn};
 use tqz_engine::{EngineDevice, Network};
-use tqz_format::{RawTensor, TqzFile, Vector};
+use tqz_format::{LayerRecord, RawTensor, TqzFile, Vector};
+use tqz_onnx::model::tensor_proto::DataType;
 use tqz_onnx::model::{ModelProto, TensorProto};
 use tqz_onnx::visit;
 
@@ -28,6 +29,8 @@ pub struct Source {
     network: Network,
     layers: Vec<WeightLayer>,
     weights: BTreeMap<usize, Vec<f32>>,
+    /// Types of tensors of half precision, by place.
+    types: BTreeMap<usize, DataType>,
     /// Scales of normalisations that are in the weights, by the place of these.
     taken_scales: BTreeMap<usize, TakenScale>,
     /// Of names, shapes and numbers of the weights.
@@ -72,6 +75,7 @@ impl Source {
         }
         let weights = take_weights(&model, &layers)?;
         let uses = uses(&model);
+        let types = types(&model);
         let file = strip(&mut model, &network, &layers, &names)?;
         let knobs = knobs(&network, |name| {
             let site = names.get(name).filter(|_| uses.get(name) == Some(&1));
@@ -82,6 +86,7 @@ impl Source {
             checksum: checksum(&layers, &weights),
             layers,
             weights,
+            types,
             taken_scales,
             file,
             knobs,
@@ -151,9 +156,67 @@ impl Source {
         }
     }
 
+    /// A layer's weights as a decoder gives them back.
+    ///
+    /// # Errors
+    /// A record that cannot be decoded or is of another layer.
+    pub(crate) fn decoded(
+        &self,
+        layer: &WeightLayer,
+        record: &LayerRecord,
+    ) -> Result<ArrayD<f32>, TqzError> {
+        let values = self.typed(layer.site, record.reconstruct()?)?;
+        let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), values);
+        array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))
+    }
+
+    /// Those of these vectors that belong to stored tensors of the network, by name, as a decoder gives them back.
+    ///
+    /// # Errors
+    /// Vectors that cannot be decoded or are of another network.
+    pub(crate) fn decoded_vectors(
+        &self,
+        vectors: &[Vector],
+    ) -> Result<BTreeMap<String, ArrayD<f32>>, TqzError> {
+        let mut decoded = BTreeMap::new();
+        for (name, &site) in &self.sites {
+            let vector = vectors.iter().find(|v| v.site as usize == site);
+            let (Some(vector), Some(stored)) = (vector, self.network.weight(name)) else {
+                continue;
+            };
+            let values = self.typed(site, vector.reconstruct()?)?;
+            let array = ArrayD::from_shape_vec(stored.raw_dim(), values);
+            let array = array.map_err(|e| TqzError::layer(name, e.to_string()))?;
+            decoded.insert(name.clone(), array);
+        }
+        Ok(decoded)
+    }
+
+    /// Numbers rounded to the type that the tensor at this place is stored in.
+    ///
+    /// # Errors
+    /// A type that cannot hold them.
+    pub(crate) fn typed(&self, site: usize, values: Vec<f32>) -> Result<Vec<f32>, TqzError> {
+        let Some(&kind) = self.types.get(&site) else {
+            return Ok(values);
+        };
+        let mut tensor = TensorProto {
+            data_type: Some(kind as i32),
+            dims: vec![values.len() as i64],
+            ..TensorProto::default()
+        };
+        tensor.set_f32(&values)?;
+        Ok(tensor.to_f32()?)
+    }
+
     /// The scale of a normalisation that is in this tensor's weights.
     pub(crate) fn taken_scale(&self, layer: &WeightLayer) -> Option<&TakenScale> {
         self.taken_scales.get(&layer.site)
+    }
+
+    /// Side values as the file stores them unless they are changed.
+    pub(crate) fn vectors(&self) -> &[Vector] {
+        &self.file.vectors
     }
 
     /// Everything of the file that does not depend on the step: graph, side values, verbatim tensors.
@@ -199,7 +262,14 @@ fn weight_layers(
     let mut layers: Vec<WeightLayer> = Vec::new();
     for (index, layer) in network.layers().iter().enumerate() {
         if let Some(known) = layers.iter_mut().find(|l| l.name == layer.weight) {
-            known.uses.push(index);
+            if known.is_seen_alike(&WeightLayer::new(layer, index, known.site)?) {
+                known.uses.push(index);
+            } else {
+                warnings.push(format!(
+                    "node {:?} takes the weights {:?} in another way than {:?} does: what errors do is measured there alone",
+                    layer.node, layer.weight, known.node
+                ));
+            }
             continue;
         }
         let Some(&site) = names.get(&layer.weight) else {
@@ -248,6 +318,17 @@ fn take_weights(
         }
     });
     failure.map_or(Ok(weights), Err)
+}
+
+/// Types of half precision, by place.
+fn types(model: &ModelProto) -> BTreeMap<usize, DataType> {
+    let mut types = BTreeMap::new();
+    visit::tensors(model, |site, tensor| {
+        if let Ok(kind @ (DataType::Float16 | DataType::Bfloat16)) = tensor.element_type() {
+            types.insert(site.index, kind);
+        }
+    });
+    types
 }
 
 /// What ties statistics to the weights they were measured with.

@@ -31,6 +31,8 @@ pub(crate) struct LayerTaps<'a> {
     pub(crate) gradient: &'a ArrayD<f32>,
     /// Numbers of the shard's images in the whole set.
     pub(crate) numbers: &'a [usize],
+    /// Whether it is the tensor's first use: what an error does is the sum over all uses, and each image counts once.
+    pub(crate) is_first: bool,
     /// Images expected in the whole set, to decide how many positions of each are enough.
     pub(crate) expected: usize,
 }
@@ -68,6 +70,10 @@ impl<'a> Images<'a> {
 impl LayerTaps<'_> {
     /// Adds this shard's products to the sums.
     pub(crate) fn add_to(&self, sums: &mut [PartialGroup]) {
+        if self.is_first {
+            let groups = sums.iter_mut();
+            groups.for_each(|group| group.add_images(self.numbers.len()));
+        }
         match &self.node.op {
             LayerOp::Conv { .. } | LayerOp::ConvTranspose { .. } if self.layer.is_depthwise() => {
                 self.add_depthwise(sums);
@@ -160,7 +166,7 @@ impl LayerTaps<'_> {
                         .flat_map(|(image, at)| at.iter().map(move |p| image[from + p]));
                     row.iter_mut().zip(values).for_each(|(to, v)| *to = v);
                 }
-                group.add_gradients(&part, weight, images.len());
+                group.add_gradients(&part, weight);
             }
         }
     }
@@ -173,7 +179,7 @@ impl LayerTaps<'_> {
         let Some(window) = window(self.node, &x.extents, &g.extents) else {
             return;
         };
-        let per_input = (g.channels / x.channels.max(1)).max(1);
+        let inputs = self.layer.cols / self.layer.period.max(1);
         let mut patches = Array2::zeros((self.layer.cols, g.area()));
         for image in 0..x.count {
             let plane = Plane {
@@ -181,11 +187,8 @@ impl LayerTaps<'_> {
                 extents: &x.extents,
             };
             for (channel, group) in sums.iter_mut().enumerate() {
-                let source = channel / per_input;
-                if channel % per_input == 0 {
-                    let channel = source..source + 1;
-                    unfold_all(plane, &window, channel, &g.extents, &mut patches);
-                }
+                let own = channel * inputs..(channel + 1) * inputs;
+                unfold_all(plane, &window, own, &g.extents, &mut patches);
                 let gradient = &g.image(image)[channel * g.area()..(channel + 1) * g.area()];
                 let by_weight = Array2::from_shape_fn((self.layer.cols, 1), |(k, _)| {
                     dot(patches.row(k).as_slice().unwrap_or(&[]), gradient)
@@ -200,7 +203,6 @@ impl LayerTaps<'_> {
         let Some(group) = sums.first_mut() else {
             return;
         };
-        let images = self.gradient.shape().first().copied().unwrap_or(1);
         let gradient_along = match &self.node.op {
             LayerOp::MatMul { .. } => along,
             _ => Along::Last,
@@ -208,7 +210,8 @@ impl LayerTaps<'_> {
         let x = samples(self.input, self.layer.cols, along);
         let g = samples(self.gradient, self.layer.rows, gradient_along);
         group.add_patches(&x);
-        group.add_gradients(&g, 1.0, images);
+        // What weights do is multiplied by alpha on its way to the output.
+        group.add_gradients(&g, self.node.op.alpha().powi(2));
     }
 }
 
@@ -226,6 +229,7 @@ pub(crate) fn patches_of(
         input,
         gradient: input,
         numbers,
+        is_first: true,
         expected,
     };
     let along = match &node.op {

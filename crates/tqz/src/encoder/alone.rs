@@ -3,7 +3,6 @@
 //! much as two bits a weight.
 
 use crate::alone::distances_alone;
-use crate::encoder::decoded::decoded;
 use crate::encoder::ratios::{Measured, ratios};
 use crate::encoder::{CodedLayer, Job};
 use crate::error::TqzError;
@@ -37,7 +36,10 @@ impl<'a> Alone<'a> {
     pub(crate) fn ratios(&self, coded: &[CodedLayer]) -> Result<Vec<f64>, TqzError> {
         let job = self.job;
         let layers = job.source.layers().iter().zip(coded);
-        let weights = layers.map(|(layer, coded)| Ok((layer.name.clone(), decoded(layer, coded)?)));
+        let weights = layers.map(|(layer, coded)| {
+            let weights = job.source.decoded(layer, &coded.record)?;
+            Ok((layer.name.clone(), weights))
+        });
         let distances = distances_alone(job.source, weights, &self.yardstick, job.progress)?;
         let measured = coded.iter().zip(distances).map(|(coded, each)| Measured {
             predicted: coded.distortion,

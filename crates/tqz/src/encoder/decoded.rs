@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 use rayon::prelude::*;
 use tqz_engine::Network;
 
@@ -10,17 +10,7 @@ use crate::encoder::Job;
 use crate::encoder::layer::CodedLayer;
 use crate::encoder::sides::SideBits;
 use crate::error::TqzError;
-use crate::layout::WeightLayer;
 use crate::repair::SideValues;
-
-/// A layer's weights as a decoder sees them.
-///
-/// # Errors
-/// A record that cannot be decoded.
-pub(crate) fn decoded(layer: &WeightLayer, coded: &CodedLayer) -> Result<ArrayD<f32>, TqzError> {
-    let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), coded.record.reconstruct()?);
-    array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))
-}
 
 /// The network with the decoded weights of coded layers.
 ///
@@ -32,7 +22,10 @@ pub(crate) fn quantized_network(job: Job<'_>, layers: &[CodedLayer]) -> Result<N
         .layers()
         .par_iter()
         .zip(layers)
-        .map(|(layer, coded)| Ok((layer.name.clone(), decoded(layer, coded)?)))
+        .map(|(layer, coded)| {
+            let weights = job.source.decoded(layer, &coded.record)?;
+            Ok((layer.name.clone(), weights))
+        })
         .collect::<Result<_, TqzError>>()?;
     Ok(job.source.network().with_weights(&weights)?)
 }
@@ -46,6 +39,8 @@ pub(crate) fn repaired_network(
     layers: &[CodedLayer],
     (sides, bits): (&SideValues, SideBits),
 ) -> Result<Network, TqzError> {
-    let network = quantized_network(job, layers)?;
-    Ok(network.with_weights(&bits.rounded(job.source, sides)?)?)
+    let source = job.source;
+    let mut values = source.decoded_vectors(source.vectors())?;
+    values.extend(bits.rounded(source, sides)?);
+    Ok(quantized_network(job, layers)?.with_weights(&values)?)
 }

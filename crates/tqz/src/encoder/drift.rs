@@ -13,7 +13,7 @@ use tqz_engine::{Network, Rewriter};
 
 use crate::config::Effort;
 use crate::encoder::choose::work;
-use crate::encoder::decoded::{decoded, quantized_network};
+use crate::encoder::decoded::quantized_network;
 use crate::encoder::finish::matched_sides;
 use crate::encoder::pass::{Coded, Pass};
 use crate::encoder::{CodedLayer, Job};
@@ -274,7 +274,7 @@ impl Follower<'_> {
             weights = fitted;
         }
         let coded = self.run.pass.coded_with(number, weights, self.step)?;
-        let values = decoded(layer, &coded)?;
+        let values = source.decoded(layer, &coded.record)?;
         Ok((coded, values))
     }
 

@@ -149,7 +149,7 @@ fn decoded(
         let Some(vector) = vectors.iter().find(|v| Some(v.site as usize) == site) else {
             continue;
         };
-        let decoded = vector.reconstruct()?;
+        let decoded = source.typed(vector.site as usize, vector.reconstruct()?)?;
         value.iter_mut().zip(decoded).for_each(|(to, v)| *to = v);
     }
     Ok(rounded)

@@ -149,8 +149,21 @@ fn join(before: &mut Factor, after: &mut Factor) {
     }
 }
 
-/// The chain of a block; none for one that has no transform of channels, or no component at all.
+/// Whether a transform has more components than there are rows, channels or positions of which they could be. Legal, but nothing is saved by it,
+/// and rows without levels cost next to nothing in a file, but memory where they are laid out.
+pub(crate) fn is_overcomplete(block: &Block) -> bool {
+    match &block.coding {
+        BlockCoding::Identity { .. } | BlockCoding::Both { .. } => false,
+        BlockCoding::Column { t, .. } => t.spec().rows > block.rows,
+        BlockCoding::Row { s, .. } | BlockCoding::Kernel { s, .. } => s.spec().rows > s.spec().cols,
+    }
+}
+
+/// The chain of a block; none for one that has no transform of channels, no component at all, or more than can save anything.
 fn stages(block: &Block) -> Option<Vec<Stage>> {
+    if is_overcomplete(block) {
+        return None;
+    }
     let stages = match &block.coding {
         BlockCoding::Identity { .. } | BlockCoding::Kernel { .. } => return None,
         BlockCoding::Column { t, s } => {
@@ -380,6 +393,25 @@ mod tests {
                 assert_eq!((f.row_steps.len(), f.col_steps.len()), (f.rows, f.cols));
             }
             assert!(cost(&stages, Positions::EQUAL) <= 24.0 + 60.0);
+        }
+    }
+
+    #[test]
+    fn more_components_than_can_save_anything_make_no_chain() {
+        for (more, stages_of) in [(0, 2), (1, 0)] {
+            let column = BlockCoding::Column {
+                t: matrix(6 + more, 36, 9, false),
+                s: matrix(6, 6 + more, 1, false),
+            };
+            let row = BlockCoding::Row {
+                t: matrix(6, (4 + more) * 9, 9, false),
+                s: matrix(4 + more, 4, 1, false),
+            };
+            for coding in [column, row] {
+                let record = record(coding, vec![6, 4, 3, 3]);
+                let found = stages(&record.blocks[0]).map_or(0, |stages| stages.len());
+                assert_eq!(found, stages_of);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A decoded file as ONNX networks for different ends: dense as it was, in the transform domain for fewer multiply–accumulates (theory
 //! §4), in eight bits for runtimes with integer arithmetic, or with weights as small integers for a small file without a decoder.
 
-mod chain;
+pub(crate) mod chain;
 mod cost;
 pub(crate) mod graph;
 mod int8;

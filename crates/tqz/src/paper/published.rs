@@ -17,17 +17,18 @@ use crate::statistics::Statistics;
 pub(crate) struct Published<'a> {
     source: &'a Source,
     statistics: Cow<'a, Statistics>,
-    /// What each row of a layer's weights is multiplied by in the source, by name.
-    scales: BTreeMap<&'a str, &'a [f32]>,
+    /// What each row of a layer's weights is multiplied by in the source, as the file holds it, by name.
+    scales: BTreeMap<&'a str, Vec<f32>>,
     /// The same as the file holds them.
     vectors: Vec<Vector>,
 }
 
 impl<'a> Published<'a> {
-    /// Takes the scales out of the weights, save for those that span too wide a range to be stored as side values.
+    /// Takes the scales out of the weights, save for those that span too wide a range to be stored as side values: one that is not zero must not
+    /// become it.
     ///
     /// # Errors
-    /// Statistics of another network.
+    /// Statistics of another network; numbers that the format does not allow.
     pub(crate) fn new(source: &'a Source, statistics: &'a Statistics) -> Result<Self, TqzError> {
         statistics.check_network(source.checksum())?;
         let mut published = Self {
@@ -43,17 +44,23 @@ impl<'a> Published<'a> {
             let Some((log2_step, levels)) = quantize_vector(&scale.values, PEAK_BITS) else {
                 continue;
             };
-            published.vectors.push(Vector {
+            let vector = Vector {
                 site: scale.site as u32,
                 log2_step,
                 levels,
-            });
-            published.scales.insert(&layer.name, &scale.values);
+            };
+            let stored = vector.reconstruct()?;
+            let pairs = stored.iter().zip(&scale.values);
+            if pairs.into_iter().any(|(s, v)| *s == 0.0 && *v != 0.0) {
+                continue;
+            }
             if statistics.fits(layer)
                 && let Some(of_layer) = published.statistics.to_mut().layers.get_mut(&layer.name)
             {
-                *of_layer = of_layer.with_gradients_times(&scale.values);
+                *of_layer = of_layer.with_gradients_times(&stored);
             }
+            published.vectors.push(vector);
+            published.scales.insert(&layer.name, stored);
         }
         Ok(published)
     }
@@ -70,7 +77,7 @@ impl<'a> Published<'a> {
     pub(crate) fn matrix(&self, layer: &WeightLayer) -> Result<Array2<f32>, TqzError> {
         let mut weights = self.source.matrix(layer)?;
         if let Some(scale) = self.scales.get(layer.name.as_str()) {
-            for (mut row, scale) in weights.axis_iter_mut(Axis(0)).zip(*scale) {
+            for (mut row, scale) in weights.axis_iter_mut(Axis(0)).zip(scale) {
                 row.mapv_inplace(|w| if *scale == 0.0 { 0.0 } else { w / scale });
             }
         }
@@ -78,8 +85,8 @@ impl<'a> Published<'a> {
     }
 
     /// What rows of a layer's weights are multiplied by in the source, where they are.
-    pub(crate) fn scale(&self, layer: &WeightLayer) -> Option<&'a [f32]> {
-        self.scales.get(layer.name.as_str()).copied()
+    pub(crate) fn scale(&self, layer: &WeightLayer) -> Option<&[f32]> {
+        self.scales.get(layer.name.as_str()).map(Vec::as_slice)
     }
 
     /// The scales as the file holds them, in the places of what the source has there.

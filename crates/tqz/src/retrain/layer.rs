@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayD, Axis, s};
 use tqz_format::{Block as CodedBlock, BlockCoding, LayerRecord};
 
 use crate::error::TqzError;
+use crate::export::chain::is_overcomplete;
 use crate::layout::WeightLayer;
 use crate::linalg::{Block, product};
 use crate::retrain::latent::Latent;
@@ -44,6 +45,12 @@ impl LatentLayer {
             return Err(TqzError::layer(
                 &layer.name,
                 "the file holds a tensor of another shape here; it was made from another network",
+            ));
+        }
+        if record.blocks.iter().any(is_overcomplete) {
+            return Err(TqzError::layer(
+                &layer.name,
+                "the file's transform has more components than rows, channels or positions; files of `tqz compress` have not",
             ));
         }
         let block = |block: &CodedBlock| {

@@ -1,11 +1,7 @@
 //! A whole retraining on one page: steps, judgements on images kept back, checkpoints, and the file in the end.
 
-use std::collections::BTreeMap;
-
-use ndarray::{ArrayD, IxDyn};
 use serde::Serialize;
 use tqz_engine::Network;
-use tqz_format::TqzFile;
 
 use crate::decoder::CompressedModel;
 use crate::error::TqzError;
@@ -337,27 +333,18 @@ impl Run<'_> {
 
 /// The network that a file decodes to, on the original's graph.
 fn decoded(source: &Source, bytes: &[u8]) -> Result<Network, TqzError> {
-    let file: TqzFile = CompressedModel::decode(bytes)?.file().clone();
-    let mut weights: BTreeMap<String, ArrayD<f32>> = BTreeMap::new();
+    let model = CompressedModel::decode(bytes)?;
+    let file = model.file();
+    let mut weights = source.decoded_vectors(&file.vectors)?;
     for layer in source.layers() {
         let record = file.layers.iter().find(|r| r.site as usize == layer.site);
-        let values = record.map_or_else(|| Ok(Vec::new()), |r| r.reconstruct())?;
-        let array = ArrayD::from_shape_vec(IxDyn(&layer.dims), values);
-        let array = array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))?;
-        weights.insert(layer.name.clone(), array);
-    }
-    let names = source
-        .knobs()
-        .iter()
-        .flat_map(|k| k.scale.iter().chain([&k.offset]));
-    for name in names {
-        let site = source.site(name).unwrap_or(usize::MAX);
-        if let Some(vector) = file.vectors.iter().find(|v| v.site as usize == site) {
-            weights.insert(
-                name.clone(),
-                ndarray::Array1::from(vector.reconstruct()?).into_dyn(),
-            );
-        }
+        let record = record.ok_or_else(|| {
+            TqzError::layer(
+                &layer.name,
+                "the file does not hold it; it was made from another network",
+            )
+        })?;
+        weights.insert(layer.name.clone(), source.decoded(layer, record)?);
     }
     Ok(source.network().with_weights(&weights)?)
 }

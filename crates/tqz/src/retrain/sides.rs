@@ -17,6 +17,7 @@ const LOG2_FINE: i32 = -6;
 pub(crate) struct SideVector {
     /// The tensor's name.
     pub(crate) name: String,
+    shape: Vec<usize>,
     site: u32,
     log2_step: i32,
     /// Step of a vector none of whose values has moved.
@@ -27,16 +28,21 @@ pub(crate) struct SideVector {
 }
 
 impl SideVector {
-    /// A stored vector.
+    /// A stored vector, of a tensor of this shape.
     ///
     /// # Errors
-    /// Numbers that the format does not allow.
-    pub(crate) fn new(name: &str, vector: &Vector) -> Result<Self, TqzError> {
+    /// Numbers that the format does not allow; another number of them.
+    pub(crate) fn new(name: &str, shape: &[usize], vector: &Vector) -> Result<Self, TqzError> {
         let values = vector.reconstruct()?;
+        if values.len() != shape.iter().product::<usize>() {
+            let told = format!("the file has {} numbers of it", values.len());
+            return Err(TqzError::layer(name, told));
+        }
         let power = values.iter().map(|v| v * v).sum::<f32>() / values.len().max(1) as f32;
         let unit = power.sqrt().max(LEAST_UNIT);
         Ok(Self {
             name: name.to_owned(),
+            shape: shape.to_vec(),
             site: vector.site,
             log2_step: vector.log2_step,
             stored_log2_step: vector.log2_step,
@@ -60,8 +66,8 @@ impl SideVector {
     /// The tensor's numbers, as a decoder gives them.
     pub(crate) fn values(&self) -> ArrayD<f32> {
         let values = self.vector().reconstruct().unwrap_or_default();
-        ArrayD::from_shape_vec(IxDyn(&[values.len()]), values)
-            .unwrap_or_else(|_| ArrayD::zeros(IxDyn(&[0])))
+        ArrayD::from_shape_vec(IxDyn(&self.shape), values)
+            .unwrap_or_else(|_| ArrayD::zeros(IxDyn(&self.shape)))
     }
 
     /// The gradient at the units from that at the values.
@@ -121,7 +127,7 @@ mod tests {
             log2_step: -2,
             levels: vec![4, -8, 0],
         };
-        let mut side = SideVector::new("bias", &stored).expect("legal");
+        let mut side = SideVector::new("bias", &[3], &stored).expect("legal");
         assert_eq!(side.vector(), stored);
         side.units[0] += 0.12 / side.unit;
         assert_eq!(side.values().as_slice(), Some(&[1.0, -2.0, 0.0][..]));
@@ -139,14 +145,14 @@ mod tests {
             log2_step: 0,
             levels: vec![1; 3],
         };
-        let mut side = SideVector::new("scale", &stored).expect("legal");
+        let mut side = SideVector::new("scale", &[3], &stored).expect("legal");
         side.loosen();
         assert_eq!(side.vector(), stored);
         side.units[1] += 0.05;
         let values = side.values();
         assert!((values[1] - 1.05).abs() < 0.008 && values[1] != 1.0);
         assert_eq!((values[0], values[2]), (1.0, 1.0));
-        let mut other = SideVector::new("scale", &side.vector()).expect("legal");
+        let mut other = SideVector::new("scale", &[3], &side.vector()).expect("legal");
         other.loosen();
         assert_eq!(other.vector(), side.vector());
     }

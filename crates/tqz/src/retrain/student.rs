@@ -87,8 +87,10 @@ impl Student {
         let mut sides = Vec::new();
         for name in names {
             let site = source.site(name).unwrap_or(usize::MAX);
-            if let Some(vector) = file.vectors.iter().find(|v| v.site as usize == site) {
-                let side = SideVector::new(name, vector)?;
+            let stored = source.network().weight(name);
+            let vector = file.vectors.iter().find(|v| v.site as usize == site);
+            if let (Some(vector), Some(stored)) = (vector, stored) {
+                let side = SideVector::new(name, stored.shape(), vector)?;
                 let memory = Memory::new(spec.optimizer, side.units.len());
                 sides.push((side, memory));
             }

@@ -39,9 +39,13 @@ impl PartialGroup {
         self.patches += patches.ncols() as f64;
     }
 
-    /// Adds `weight · g·gᵗ` of the columns of `gradients` (n × positions), for so many images.
-    pub(crate) fn add_gradients(&mut self, gradients: &Array2<f32>, weight: f32, images: usize) {
+    /// Adds `weight · g·gᵗ` of the columns of `gradients` (n × positions).
+    pub(crate) fn add_gradients(&mut self, gradients: &Array2<f32>, weight: f32) {
         add_gram_lower(&mut self.output, &Block::whole(gradients), weight);
+    }
+
+    /// Counts images, whatever they added.
+    pub(crate) fn add_images(&mut self, images: usize) {
         self.images += images as f64;
     }
 
@@ -49,7 +53,6 @@ impl PartialGroup {
     pub(crate) fn add_weight_gradient(&mut self, gradient: ArrayView2<'_, f32>) {
         self.add_patches(&gradient.as_standard_layout().into_owned());
         self.output[(0, 0)] += 1.0;
-        self.images += 1.0;
     }
 }
 
