@@ -66,7 +66,7 @@ class Table:
 
     def add(self, row):
         new = not self.path.exists()
-        self.rows.append({k: str(v) for k, v in row.items()})
+        self.rows.append({k: str(row.get(k, "")) for k in FIELDS})
         with self.path.open("a", newline="") as out:
             writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
             if new:
