@@ -38,9 +38,9 @@ impl Console {
         }
     }
 
-    /// A remark for the user, on stderr; `level` 0 always, 1 with -v, 2 with -vv. Silent with --json.
+    /// A remark for the user, on stderr; `level` 0 always, 1 with -v, 2 with -vv. With --json only what is always said.
     pub(crate) fn note(&self, level: u8, text: &str) {
-        if !self.json && self.verbose >= level {
+        if level == 0 || (!self.json && self.verbose >= level) {
             eprintln!("{}", printable(text));
         }
     }
@@ -179,6 +179,9 @@ fn folder_of(path: &Path) -> &Path {
 /// Refuses, before any work is done, what could not be written in the end: an existing file unless forced, or a file in a
 /// folder that is not there.
 pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
+    if path.is_dir() {
+        bail!("{} is a folder; name a file in it", path.display());
+    }
     if path.exists() && !force {
         bail!(
             "{} exists; give --force to replace it, or another name",
@@ -196,9 +199,15 @@ pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A path from the root on, however it is spelt.
+/// A path from the root on, however it is spelt: links and steps back are followed as far as they lead to something.
 pub(crate) fn whole(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    if let Ok(whole) = path.canonicalize() {
+        return whole;
+    }
+    match (folder_of(path).canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
 }
 
 /// Refuses one name for two files that a command reads or writes, however it is spelt; `roles` says which.
@@ -288,6 +297,24 @@ mod tests {
         let inner = Usage("b".to_owned());
         let error = anyhow::Error::new(inner).context("in a: b").context("c");
         assert_eq!(causes(&error), "c: in a: b");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn one_file_has_one_name_however_it_is_spelt() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("sub")).expect("made");
+        std::fs::write(at("a"), b"a").expect("written");
+        std::os::unix::fs::symlink(at("a"), at("link")).expect("made");
+        for other in ["a", "sub/../a", "link"] {
+            let told = check_apart(vec![&at("a"), &at(other)], "both");
+            assert!(told.is_err(), "{other}");
+        }
+        let new = [at("new"), at("sub/../new")];
+        assert!(check_apart(vec![&new[0], &new[1]], "both").is_err());
+        assert!(check_apart(vec![&at("a"), &at("b")], "both").is_ok());
+        assert!(check_free(&at("sub"), true).is_err());
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn retraining_goes_on_where_it_was_stopped() {
     let anew = desk.json(anew);
     assert!(anew["file_bytes"].as_u64() <= whole["file_bytes"].as_u64());
     assert_ne!(desk.read("anew.tqz"), desk.read("whole.tqz"));
-    assert!(!desk.path("anew.start.tqz").exists());
+    assert!(!desk.holds("anew.start"));
 
     desk.refused("retrain MODEL --data CALIB", 2);
     desk.refused(

@@ -73,6 +73,7 @@ impl DataSet {
             kind = SourceKind::Auto;
         }
         if named_npz {
+            files::check_regular(&path)?;
             let file = File::open(&path).map_err(|e| DataError::io(&path, e))?;
             let source = Source::Npz(Npz::read(BufReader::new(file), &path)?);
             return Self::select(card, path, (source, false), options);
@@ -181,6 +182,21 @@ impl DataSet {
             || self.order.iter().all(|&i| self.label(i).is_some())
     }
 
+    /// What sample `index` of 0..len is called in messages: the picture's name, or its place among the arrays of a `.npz`.
+    ///
+    /// # Errors
+    /// [`DataError::Index`] beyond the end.
+    pub fn name(&self, index: usize) -> Result<String, DataError> {
+        Ok(self.name_at(self.at(index)?))
+    }
+
+    fn name_at(&self, at: usize) -> String {
+        match &self.source {
+            Source::Npz(_) => format!("{at} (from 0)"),
+            Source::Files { items, .. } => items[at].name.clone(),
+        }
+    }
+
     fn label(&self, at: usize) -> Option<usize> {
         match &self.source {
             Source::Npz(npz) => npz.labels.as_ref().map(|labels| labels[at]),
@@ -262,10 +278,7 @@ impl DataSet {
     }
 
     fn image_error(&self, at: usize, reason: String) -> DataError {
-        match &self.source {
-            Source::Npz(_) => DataError::image(&self.path, &format!("{at} (from 0)"), reason),
-            Source::Files { items, .. } => DataError::image(&self.path, &items[at].name, reason),
-        }
+        DataError::image(&self.path, &self.name_at(at), reason)
     }
 
     /// All samples in order, in batches of up to `size` (at least 1) whose inputs have one shape:

@@ -219,3 +219,28 @@ fn a_perfect_classifier_scores_a_hundred() {
         (Some(100.0), 0.0)
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn devices_and_pipes_are_refused_before_they_are_opened() {
+    let folder = TempDir::new().unwrap();
+    for name in ["a.npz", "a.zip", "a.tar", "a.txz"] {
+        std::os::unix::fs::symlink("/dev/null", folder.path().join(name)).unwrap();
+        let card = card(&format!("[source]\npath = \"{name}\""));
+        let error = DataSet::open(&card, folder.path(), &options(None, 0)).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("regular file") && told.contains(name),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn samples_have_the_names_of_their_pictures() {
+    let folder = class_folders();
+    let card = card("[source]\npath = \"set\"\nrows = \"odd\"");
+    let set = DataSet::open(&card, folder.path(), &options(None, 0)).unwrap();
+    assert_eq!(set.name(0).unwrap(), "ant/01.png");
+    assert!(set.name(set.len()).is_err());
+}

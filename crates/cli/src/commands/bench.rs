@@ -6,13 +6,13 @@ use std::time::Instant;
 use anyhow::Context;
 use ndarray::{ArrayD, IxDyn};
 use serde::Serialize;
-use tqz_engine::{EngineDevice, Network};
+use tqz_engine::{Dim, EngineDevice, Network, Port};
 use tqz_onnx::model::ModelProto;
 
 use crate::Common;
 use crate::commands::check_elements;
 use crate::commands::export::{FormName, Int8Args, NEWEST_OPSET, exported};
-use crate::output::{Console, table};
+use crate::output::{Console, Usage, table};
 use crate::progress::Bars;
 use crate::runtime::{Runner, RuntimeArgs, RuntimeName, input_shape};
 
@@ -20,6 +20,9 @@ use crate::runtime::{Runner, RuntimeArgs, RuntimeName, input_shape};
 const WARM_UP: usize = 3;
 /// Rounds that count, at least and at most.
 const ROUNDS: (usize, usize) = (11, 2000);
+
+/// Images at a time where neither the user nor a network asks for others.
+const BATCHES: [usize; 2] = [1, 8];
 
 /// Arguments of `tqz bench`.
 #[derive(Debug, clap::Args)]
@@ -30,8 +33,8 @@ pub(crate) struct Args {
     /// Forms of .tqz files (default: dense and transform; with --calib also int8 and int8-dense)
     #[arg(long, value_enum, value_delimiter = ',')]
     forms: Vec<FormName>,
-    /// Images at a time
-    #[arg(long, value_delimiter = ',', default_value = "1,8", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    /// Images at a time [default: 1,8, or what the networks' own batch is]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: Vec<u16>,
     /// Threads (of the runtime)
     #[arg(long = "run-threads", value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -40,7 +43,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     extent: u16,
     /// Seconds for each batch size and number of threads
-    #[arg(long, value_name = "S", default_value_t = 10.0)]
+    #[arg(
+        long,
+        value_name = "S",
+        allow_negative_numbers = true,
+        default_value_t = 10.0
+    )]
     seconds: f64,
     #[command(flatten)]
     int8: Int8Args,
@@ -76,19 +84,63 @@ struct Subject {
     network: String,
     form: String,
     model: ModelProto,
+    /// The network's inputs.
+    ports: Vec<Port>,
+}
+
+impl Subject {
+    /// # Errors
+    /// A model that is no network.
+    fn new(
+        (network, form): (&str, &str),
+        model: ModelProto,
+        device: &EngineDevice,
+    ) -> anyhow::Result<Self> {
+        let mut subject = Self {
+            network: network.to_owned(),
+            form: form.to_owned(),
+            model,
+            ports: Vec::new(),
+        };
+        let network = Network::from_model(&subject.model, device);
+        let network = network.with_context(|| subject.told())?;
+        subject.ports = network.inputs().to_vec();
+        Ok(subject)
+    }
+
+    /// Images at a time, where the network takes only so many.
+    fn batch(&self) -> Option<usize> {
+        match self.ports.first()?.dims.first()? {
+            &Dim::Fixed(size) => Some(size),
+            _ => None,
+        }
+    }
+
+    /// How it is called in messages.
+    fn told(&self) -> String {
+        format!("{} ({})", self.network, self.form)
+    }
 }
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     let runtime = args.runtime.chosen()?;
     let device = super::device(common)?;
+    if !args.seconds.is_finite() || args.seconds < 0.0 {
+        let told = format!("--seconds is {}; 0 and more are legal", args.seconds);
+        return Err(Usage::new(told).into());
+    }
     let forms = forms(args);
-    forms.iter().try_for_each(|&form| args.int8.check(form))?;
+    args.int8.check(&forms)?;
     let bars = Bars::new(console);
-    let subjects = subjects(args, &forms, common.seed, &bars)?;
+    let subjects = subjects(args, &forms, (&device, common.seed), &bars)?;
+    let batches = batches(&args.batch, &subjects);
+    subjects
+        .iter()
+        .try_for_each(|subject| check_batches(subject, &batches))?;
     let mut rows = Vec::new();
     for &threads in &args.run_threads {
-        for &batch in &args.batch {
-            let setting = (usize::from(batch), usize::from(threads));
+        for &batch in &batches {
+            let setting = (batch, usize::from(threads));
             rows.extend(measure(args, &subjects, (setting, common.seed), &device)?);
         }
     }
@@ -96,11 +148,35 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     console.result(&outcome, || text(&outcome))
 }
 
+/// Batches that were asked for, or that of the first network which has one of its own, or [`BATCHES`].
+fn batches(asked: &[u16], subjects: &[Subject]) -> Vec<usize> {
+    if !asked.is_empty() {
+        return asked.iter().map(|&batch| batch.into()).collect();
+    }
+    let own = subjects.iter().find_map(Subject::batch);
+    own.map_or(BATCHES.to_vec(), |own| vec![own])
+}
+
+/// Refuses batches that a network does not take: its times would be those of another one.
+fn check_batches(subject: &Subject, batches: &[usize]) -> anyhow::Result<()> {
+    let Some(size) = subject.batch() else {
+        return Ok(());
+    };
+    match batches.iter().find(|&&batch| batch != size) {
+        None => Ok(()),
+        Some(batch) => Err(Usage::new(format!(
+            "--batch {batch}: {} takes {size} at a time alone; give --batch {size}, or leave the network out",
+            subject.told()
+        ))
+        .into()),
+    }
+}
+
 /// The networks of all files in all forms.
 fn subjects(
     args: &Args,
     forms: &[FormName],
-    seed: u64,
+    (device, seed): (&EngineDevice, u64),
     bars: &Bars,
 ) -> anyhow::Result<Vec<Subject>> {
     let mut subjects = Vec::new();
@@ -108,11 +184,7 @@ fn subjects(
         let network = name(path);
         if !super::starts_compressed(path)? {
             let model = tqz_onnx::read_model(path)?;
-            subjects.push(Subject {
-                network,
-                form: "onnx".to_owned(),
-                model,
-            });
+            subjects.push(Subject::new((&network, "onnx"), model, device)?);
             continue;
         }
         let compressed = super::read_compressed(path, bars)?;
@@ -120,12 +192,7 @@ fn subjects(
             let how = (form, &args.int8, NEWEST_OPSET);
             let (model, _) = exported(&compressed, how, seed, bars)
                 .with_context(|| path.display().to_string())?;
-            let form = form.text().to_owned();
-            subjects.push(Subject {
-                network: network.clone(),
-                form,
-                model,
-            });
+            subjects.push(Subject::new((&network, form.text()), model, device)?);
         }
     }
     Ok(subjects)
@@ -161,9 +228,9 @@ fn measure(
 ) -> anyhow::Result<Vec<Row>> {
     let mut runners: Vec<Ready> = Vec::new();
     for subject in subjects {
-        let told = || format!("{} ({})", subject.network, subject.form);
+        let told = || subject.told();
         let inputs =
-            inputs(&subject.model, (batch, args.extent.into()), seed, device).with_context(told)?;
+            inputs(&subject.ports, (batch, args.extent.into()), seed).with_context(told)?;
         let runner = args
             .runtime
             .load(&subject.model, (device, threads))
@@ -177,7 +244,7 @@ fn measure(
             start = Instant::now();
         }
         let enough = round >= WARM_UP + ROUNDS.0;
-        if enough && start.elapsed().as_secs_f64() > args.seconds.min(1e6) {
+        if enough && start.elapsed().as_secs_f64() > args.seconds {
             break;
         }
         for step in 0..runners.len() {
@@ -191,7 +258,8 @@ fn measure(
             };
             let (runner, inputs) = &mut runners[index];
             let before = Instant::now();
-            runner.run(inputs)?;
+            let outputs = runner.run(inputs);
+            outputs.with_context(|| subjects[index].told())?;
             let elapsed = before.elapsed().as_secs_f64();
             if round >= WARM_UP {
                 times[index].push(1e3 * elapsed);
@@ -223,12 +291,10 @@ fn measure(
 
 /// Inputs of a network with numbers spread like those of normalised images.
 fn inputs(
-    model: &ModelProto,
+    ports: &[Port],
     (batch, extent): (usize, usize),
     seed: u64,
-    device: &EngineDevice,
 ) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let network = Network::from_model(model, device)?;
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut uniform = move || {
         // Any numbers do; these are the high bits of Knuth's linear congruential generator.
@@ -237,10 +303,7 @@ fn inputs(
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1_u32 << 24) as f32
     };
-    let shapes = network
-        .inputs()
-        .iter()
-        .map(|port| input_shape(port, batch, extent));
+    let shapes = ports.iter().map(|port| input_shape(port, batch, extent));
     let fill = |shape: Vec<usize>| {
         check_elements(&shape)?;
         Ok(ArrayD::from_shape_fn(IxDyn(&shape), |_| {

@@ -14,7 +14,7 @@ use tqz_data::DataSet;
 
 use crate::Common;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, check_free, thousands, write_file};
+use crate::output::{Console, check_apart, check_free, thousands, write_file};
 use crate::progress::Bars;
 
 /// Images beyond this many bytes are not kept for measuring and tuning.
@@ -223,6 +223,9 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .output
         .clone()
         .unwrap_or_else(|| args.model.with_extension("stats"));
+    let named = [args.model.as_path(), &args.calib, &output].into_iter();
+    let named = named.chain(args.from.source.as_deref());
+    check_apart(named.collect(), "network, card, images and output")?;
     check_free(&output, common.force)?;
     let device = super::device(common)?;
     let source = Source::read(&args.model, &device)?;

@@ -16,10 +16,12 @@ use crate::commands::calibrate::{Measurement, calibrate_without, load_images, re
 use crate::commands::curve_page::curve_page;
 use crate::commands::curves::CurveFile;
 use crate::commands::judge::HeldBack;
+use crate::commands::macs_percent;
 use crate::commands::names::{AxisName, OrderName, Preset, StepByName, TransformName};
+use crate::commands::network_files::network_bytes;
 use crate::commands::target::TargetArgs;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, check_apart, check_free, thousands, usage, write_file};
+use crate::output::{Console, Usage, check_apart, check_free, thousands, usage, write_file};
 use crate::progress::Bars;
 
 /// Arguments of `tqz compress`.
@@ -51,15 +53,15 @@ pub(crate) struct Args {
     /// What the transform mixes
     #[arg(long, value_enum, default_value_t = AxisName::Column)]
     axis: AxisName,
-    /// Paper's quantizer: blocks of one bit-depth and step in each of a layer's matrices, at most
-    #[arg(long, value_name = "B", default_value_t = PaperSpec::default().blocks)]
-    blocks: usize,
-    /// Paper's quantizer: the error by which steps are chosen
-    #[arg(long, value_enum, default_value_t = StepByName::Output)]
-    step_by: StepByName,
-    /// Paper's quantizer: the order in which rows without a transform are cut into blocks
-    #[arg(long, value_enum, default_value_t = OrderName::Energy)]
-    order: OrderName,
+    /// Paper's quantizer: blocks of one bit-depth and step in each of a layer's matrices, at most [default: 16]
+    #[arg(long, value_name = "B")]
+    blocks: Option<usize>,
+    /// Paper's quantizer: the error by which steps are chosen [default: output]
+    #[arg(long, value_enum)]
+    step_by: Option<StepByName>,
+    /// Paper's quantizer: the order in which rows without a transform are cut into blocks [default: energy]
+    #[arg(long, value_enum)]
+    order: Option<OrderName>,
     /// Multiply–accumulates in the transform domain, at most, as a part of the original's (0.5: half)
     #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     macs: Option<f64>,
@@ -70,9 +72,9 @@ pub(crate) struct Args {
     /// Paper's quantizer: also write a page with the D(R) curves of every layer, those measured among them
     #[arg(long, value_name = "PAGE.html")]
     curves: Option<PathBuf>,
-    /// Weight of a bit against squared error (0: plain rounding)
-    #[arg(long, value_name = "L", allow_negative_numbers = true, default_value_t = QuantizerSpec::default().lambda)]
-    lambda: f64,
+    /// Weight of a bit against squared error (0: plain rounding) [default: 0.12]
+    #[arg(long, value_name = "L", allow_negative_numbers = true)]
+    lambda: Option<f64>,
     /// Dependent (trellis-coded) quantization: a tenth smaller, twice as long [default: as the preset, not with fast]
     #[arg(long, value_name = "true|false")]
     dependent: Option<bool>,
@@ -164,6 +166,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         .clone()
         .unwrap_or_else(|| args.model.with_extension("tqz"));
     check_outputs(args, &output, common.force)?;
+    check_quantizer(args)?;
     let config = config(args, common.seed);
     config.check().map_err(usage)?;
     let by_curves = args.measured_curves.is_some() || args.curves.is_some();
@@ -205,12 +208,9 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         file_bytes: bytes.len() as u64,
         weights: report.weights,
         bits_per_weight: report.bits_per_weight,
-        original_bytes: std::fs::metadata(&args.model)?.len(),
+        original_bytes: network_bytes(&args.model)?,
         calibration_images: evidence.statistics.images(),
-        macs_percent: match args.macs {
-            Some(_) => Some(CompressedModel::decode(&bytes)?.costs(None)?.macs_percent()),
-            None => None,
-        },
+        macs_percent: limited_macs(args, (&bytes, &evidence), console)?,
         seconds: start.elapsed().as_secs_f64(),
         judged: judge.as_ref().and_then(|judge| {
             let found = report.judged?;
@@ -225,6 +225,46 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     console.result(&outcome, || text(&outcome))
 }
 
+/// What the network costs to run, where a limit was asked for.
+fn limited_macs(
+    args: &Args,
+    (bytes, evidence): (&[u8], &Evidence),
+    console: &Console,
+) -> anyhow::Result<Option<f64>> {
+    if args.macs.is_none() {
+        return Ok(None);
+    }
+    let percent = macs_percent(&CompressedModel::decode(bytes)?, evidence.data.as_ref())?;
+    if percent.is_none() {
+        console.note(
+            0,
+            "warning: multiply–accumulates are not known: the network does not run on an input of extents 64; give --calib CARD",
+        );
+    }
+    Ok(percent)
+}
+
+/// Refuses options of another quantizer than the preset's, which would do nothing.
+fn check_quantizer(args: &Args) -> anyhow::Result<()> {
+    let paper = matches!(args.preset, Preset::Paper);
+    let given = [
+        ("--blocks", true, args.blocks.is_some()),
+        ("--step-by", true, args.step_by.is_some()),
+        ("--order", true, args.order.is_some()),
+        ("--lambda", false, args.lambda.is_some()),
+        ("--no-feedback", false, args.no_feedback),
+    ];
+    let idle = |(_, of_paper, given): &&(&str, bool, bool)| *given && *of_paper != paper;
+    let Some((option, of_paper, _)) = given.iter().find(idle) else {
+        return Ok(());
+    };
+    let told = match of_paper {
+        true => "goes with --preset paper alone",
+        false => "does nothing with --preset paper: leave one out",
+    };
+    Err(Usage::new(format!("{option} {told}")).into())
+}
+
 /// Refuses names that could not be written in the end, or would be written over each other.
 fn check_outputs(args: &Args, output: &Path, force: bool) -> anyhow::Result<()> {
     let others = [
@@ -234,11 +274,15 @@ fn check_outputs(args: &Args, output: &Path, force: bool) -> anyhow::Result<()> 
         &args.calib,
     ];
     let others = others.into_iter().flatten().map(PathBuf::as_path);
+    let others = others.chain(args.from.source.as_deref());
     let names = [args.model.as_path(), output];
     let names = names.into_iter().chain(others).collect();
-    let roles = "network, statistics, card, output, page of curves and measured curves";
+    let roles = "network, statistics, card, images, output and files of curves";
     check_apart(names, roles)?;
     check_free(output, force)?;
+    // Points that are there are gone on with.
+    let measured = args.measured_curves.as_ref();
+    measured.map_or(Ok(()), |curves| check_free(curves, true))?;
     match &args.curves {
         Some(page) => check_free(page, force),
         None => Ok(()),
@@ -321,14 +365,14 @@ fn config(args: &Args, seed: u64) -> EncoderConfig {
         transform: args.transform.into(),
         axis: args.axis.into(),
         paper: args.preset.paper(PaperSpec {
-            blocks: args.blocks,
-            step_by: args.step_by.into(),
-            order: args.order.into(),
+            blocks: args.blocks.unwrap_or(PaperSpec::default().blocks),
+            step_by: args.step_by.unwrap_or(StepByName::Output).into(),
+            order: args.order.unwrap_or(OrderName::Energy).into(),
         }),
         macs: args.macs,
         quantizer: QuantizerSpec {
             feedback: !args.no_feedback,
-            lambda: args.lambda,
+            lambda: args.lambda.unwrap_or(QuantizerSpec::default().lambda),
             dependent: args.dependent,
         },
         damping: args.damping,

@@ -1,6 +1,6 @@
 //! `tqz decompress`: a .tqz file back to an ONNX network with the original names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Common;
 #[cfg(feature = "encoder")]
 use crate::commands::export::{FormName, Int8Args, NEWEST_OPSET, exported};
-use crate::output::{Console, check_free, thousands, write_network};
+use crate::output::{Console, check_apart, check_free, thousands, write_network};
 use crate::progress::Bars;
 
 /// Arguments of `tqz decompress`.
@@ -38,11 +38,20 @@ struct Outcome {
     seconds: f64,
 }
 
+/// Every file that is read or written.
+fn names(args: &Args) -> Vec<&Path> {
+    let names = [args.file.as_path(), &args.output].into_iter();
+    #[cfg(feature = "encoder")]
+    let names = names.chain(args.int8.files());
+    names.collect()
+}
+
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    check_apart(names(args), "compressed file, card, images and output")?;
     check_free(&args.output, common.force)?;
     let start = Instant::now();
     #[cfg(feature = "encoder")]
-    args.int8.check(args.form)?;
+    args.int8.check(&[args.form])?;
     let bars = Bars::new(console);
     let compressed = super::read_compressed(&args.file, &bars)?;
     #[cfg(feature = "encoder")]

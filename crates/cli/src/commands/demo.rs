@@ -82,7 +82,10 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let statistics = images.calibrate(&source, (Metric::Auto, common.seed), &bars)?;
     let mut compressed = Vec::new();
     for rate in RATES_BPW {
-        let config = EncoderConfig::new(RateTarget::BitsPerWeight(rate));
+        let config = EncoderConfig {
+            seed: common.seed,
+            ..EncoderConfig::new(RateTarget::BitsPerWeight(rate))
+        };
         let (bytes, _) = tqz::compress(&source, &statistics, Some(&images), &config, &bars)?;
         let network = Network::from_model(&CompressedModel::decode(&bytes)?.to_model()?, &device)?;
         let scores = score(&network, Some(source.network()), &test, &bars)?;

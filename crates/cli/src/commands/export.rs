@@ -14,7 +14,9 @@ use tqz_onnx::model::ModelProto;
 use crate::Common;
 use crate::commands::calibrate::load_images;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, Usage, check_free, optional, table, thousands, write_network};
+use crate::output::{
+    Console, Usage, check_apart, check_free, optional, table, thousands, write_network,
+};
 use crate::progress::Bars;
 
 /// Arguments of `tqz export`.
@@ -45,15 +47,15 @@ pub(crate) struct Int8Args {
     /// Int8: card of the images that activations are measured on (no labels are used)
     #[arg(long, value_name = "CARD")]
     calib: Option<PathBuf>,
-    /// Int8: element type of activations
-    #[arg(long, value_enum, default_value_t = ActivationsName::Uint8)]
-    activations: ActivationsName,
-    /// Int8: clip ranges to the least squared error (mse), not at all (none), or to so many per cent of the values (99.99)
-    #[arg(long, value_name = "HOW", default_value = "mse", value_parser = parse_clipping)]
-    clip: Clipping,
-    /// Int8: layers that stay in floats
-    #[arg(long, value_enum, default_value_t = FloatLayersName::Last)]
-    float_layers: FloatLayersName,
+    /// Int8: element type of activations [default: uint8]
+    #[arg(long, value_enum)]
+    activations: Option<ActivationsName>,
+    /// Int8: clip ranges to the least squared error (mse), not at all (none), or to so many per cent of the values (99.99) [default: mse]
+    #[arg(long, value_name = "HOW", value_parser = parse_clipping)]
+    clip: Option<Clipping>,
+    /// Int8: layers that stay in floats [default: last]
+    #[arg(long, value_enum)]
+    float_layers: Option<FloatLayersName>,
     /// Int8: weights of seven bits, for x86 processors without VNNI
     #[arg(long)]
     seven_bits: bool,
@@ -126,14 +128,14 @@ impl Int8Args {
     fn spec(&self) -> Int8Spec {
         Int8Spec {
             activations: match self.activations {
-                ActivationsName::Uint8 => Activations::Unsigned,
-                ActivationsName::Int8 => Activations::Symmetric,
+                None | Some(ActivationsName::Uint8) => Activations::Unsigned,
+                Some(ActivationsName::Int8) => Activations::Symmetric,
             },
-            clipping: self.clip,
+            clipping: self.clip.unwrap_or(Clipping::SquaredError),
             float_layers: match self.float_layers {
-                FloatLayersName::None => FloatLayers::None,
-                FloatLayersName::Last => FloatLayers::Last,
-                FloatLayersName::FirstAndLast => FloatLayers::FirstAndLast,
+                Some(FloatLayersName::None) => FloatLayers::None,
+                None | Some(FloatLayersName::Last) => FloatLayers::Last,
+                Some(FloatLayersName::FirstAndLast) => FloatLayers::FirstAndLast,
             },
             seven_bits: self.seven_bits,
             correct_biases: !self.no_bias_correction,
@@ -145,17 +147,48 @@ impl Int8Args {
         self.calib.is_some()
     }
 
-    /// Whether these options suit a form.
+    /// The files that are read for them.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let card = self.calib.as_deref().into_iter();
+        card.chain(self.from.source.as_deref())
+    }
+
+    /// Whether these options suit the forms that are made.
     ///
     /// # Errors
-    /// Eight bits without images.
-    pub(crate) fn check(&self, form: FormName) -> anyhow::Result<()> {
-        let needs = matches!(form, FormName::Int8 | FormName::Int8Dense);
+    /// Eight bits without images; options that would do nothing.
+    pub(crate) fn check(&self, forms: &[FormName]) -> anyhow::Result<()> {
+        let needs = |form: &FormName| matches!(form, FormName::Int8 | FormName::Int8Dense);
+        let needs = forms.iter().any(needs);
         if needs && self.calib.is_none() {
             let told = "--form int8 needs calibration images: give --calib CARD";
             return Err(Usage::new(told).into());
         }
+        if let Some(option) = self.first_given().filter(|_| !needs) {
+            let told = format!(
+                "{option} is for networks in eight bits: leave it out, or give --form int8 or int8-dense (tqz bench: --forms)"
+            );
+            return Err(Usage::new(told).into());
+        }
         Ok(())
+    }
+
+    /// The first of these options that was typed.
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--calib", self.calib.is_some()),
+            ("--activations", self.activations.is_some()),
+            ("--clip", self.clip.is_some()),
+            ("--float-layers", self.float_layers.is_some()),
+            ("--seven-bits", self.seven_bits),
+            ("--no-bias-correction", self.no_bias_correction),
+            ("--source", self.from.source.is_some()),
+            ("--images", self.from.images.is_some()),
+        ];
+        given
+            .iter()
+            .find(|(_, given)| *given)
+            .map(|(name, _)| *name)
     }
 }
 
@@ -174,7 +207,7 @@ pub(crate) fn exported(
         FormName::Transform => Form::Transform,
         FormName::Packed => Form::Packed { newest_opset },
         FormName::Int8 | FormName::Int8Dense => {
-            int8.check(form)?;
+            int8.check(&[form])?;
             let card: &Path = int8.calib.as_deref().unwrap_or(Path::new(""));
             let images = load_images(&open(card, &int8.from, seed)?, progress)?;
             let dense = form == FormName::Int8Dense;
@@ -197,8 +230,11 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    let named = [args.file.as_path(), &args.output].into_iter();
+    let named = named.chain(args.int8.files());
+    check_apart(named.collect(), "compressed file, card, images and output")?;
     check_free(&args.output, common.force)?;
-    args.int8.check(args.form)?;
+    args.int8.check(&[args.form])?;
     let start = Instant::now();
     let bars = Bars::new(console);
     let compressed = super::read_compressed(&args.file, &bars)?;

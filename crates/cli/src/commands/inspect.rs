@@ -132,6 +132,12 @@ fn outcome(
     (layers, shares): (Vec<LayerReport>, Vec<Share>),
     bits_per_weight: impl Fn(u64) -> f64,
 ) -> anyhow::Result<Outcome> {
+    #[cfg(feature = "encoder")]
+    let file_bytes = match kind {
+        "onnx" => super::network_files::network_bytes(&args.model)?,
+        _ => std::fs::metadata(&args.model)?.len(),
+    };
+    #[cfg(not(feature = "encoder"))]
     let file_bytes = std::fs::metadata(&args.model)?.len();
     Ok(Outcome {
         model: args.model.display().to_string(),

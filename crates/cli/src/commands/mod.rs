@@ -25,6 +25,8 @@ pub(crate) mod merge;
 #[cfg(feature = "encoder")]
 mod names;
 #[cfg(feature = "encoder")]
+mod network_files;
+#[cfg(feature = "encoder")]
 pub(crate) mod retrain;
 #[cfg(feature = "encoder")]
 pub(crate) mod run;
@@ -75,6 +77,26 @@ pub(crate) fn check_elements(shape: &[usize]) -> anyhow::Result<()> {
     }
     let told = format!("an input of {shape:?} has more than {MOST_ELEMENTS} elements");
     Err(crate::output::Usage::new(told).into())
+}
+
+/// Multiply–accumulates in the transform domain, in per cent of the original's, on the first image of a set: networks with free extents
+/// need not run on an input that is made up. Of the network's own extents where there are no images; absent if it does not run on those.
+///
+/// # Errors
+/// An image that cannot be read.
+#[cfg(feature = "encoder")]
+pub(crate) fn macs_percent(
+    compressed: &CompressedModel,
+    data: Option<&tqz_data::DataSet>,
+) -> anyhow::Result<Option<f64>> {
+    let first = data.and_then(|data| data.batches(1).next()).transpose()?;
+    let costs = match first {
+        Some(batch) => compressed.costs(Some(batch.input.shape())),
+        None => compressed.costs(None),
+    };
+    // A batch that the network fixes at more than one image is its own.
+    let costs = costs.or_else(|_| compressed.costs(None));
+    Ok(costs.ok().map(|costs| costs.macs_percent()))
 }
 
 /// Opens a regular file: devices have no end, and pipes wait for a writer.

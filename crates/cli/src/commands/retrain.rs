@@ -22,7 +22,7 @@ use crate::progress::Bars;
 use follow::Follower;
 use images::training_set;
 use names::{DistanceName, LossName, OptimizerName};
-use start::start_file;
+use start::{kept_start, start_file};
 use told::{Outcome, text};
 
 /// Images of a step that sees squares of pictures to be restored.
@@ -146,7 +146,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let spec = spec(args, (&set, cut), common.seed)?;
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
-    let kept_start = checkpoint.with_extension("start.tqz");
+    let kept_start = kept_start(args, &checkpoint, common.seed)?;
     check_own_files(args, (&checkpoint, &kept_start, &output), common.force)?;
     let resume = match args.resume && checkpoint.exists() {
         true => Some(super::read(&checkpoint)?),
@@ -159,10 +159,10 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         console,
         (&checkpoint, args.log.as_deref()),
         &spec,
-        resume.is_some(),
+        args.resume,
     )?;
     let outcome = tqz::retrain(&source, &start, (&set, &spec), resume.as_deref(), &follower)
-        .with_context(|| args.model.display().to_string())?;
+        .with_context(|| doing(args, resume.is_some().then_some(&checkpoint)))?;
     bars.finish();
     let retrained = match outcome {
         tqz::Outcome::Finished(retrained) => retrained,
@@ -195,6 +195,19 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         seconds: begin.elapsed().as_secs_f64(),
     };
     console.result(&outcome, || text(&outcome, &retrained))
+}
+
+/// What is done with which files, for errors.
+fn doing(args: &Args, checkpoint: Option<&PathBuf>) -> String {
+    let from = args.from.as_ref().filter(|_| !args.reallocate);
+    let from = from.map(|from| format!(" from {}", from.display()));
+    let on = checkpoint.map(|path| format!(", going on from {}", path.display()));
+    format!(
+        "retraining {}{}{}",
+        args.model.display(),
+        from.unwrap_or_default(),
+        on.unwrap_or_default()
+    )
 }
 
 /// What a user may not expect: images left out, squares instead of images.

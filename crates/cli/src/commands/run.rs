@@ -1,25 +1,23 @@
 //! `tqz run`: a network, ONNX or .tqz, on an image or an array; outputs as a table or as an array.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+mod arrays;
+mod images;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use ndarray::{ArrayD, Axis};
-use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use ndarray_npy::WriteNpyExt;
 use serde::Serialize;
-use tqz_data::{Card, DataSet, OpenOptions};
 
 use crate::Common;
-use crate::output::{Console, Usage, check_free, table, write_file};
+use crate::output::{Console, Usage, check_apart, check_free, table, write_file};
 use crate::progress::Bars;
 use crate::runtime::{RuntimeArgs, RuntimeName};
 
 /// Most numbers of one output that are shown.
 const SHOWN: usize = 5;
-/// Longest array in an .npz file, unpacked.
-const MAX_ARRAY_BYTES: u64 = 4 << 30;
 
 /// Arguments of `tqz run`.
 #[derive(Debug, clap::Args)]
@@ -61,6 +59,12 @@ struct Shown {
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
     if let Some(output) = &args.output {
+        let read = [args.model.as_path(), &args.input];
+        let named = read.into_iter().chain(args.card.as_deref());
+        check_apart(
+            named.chain([output.as_path()]).collect(),
+            "network, input, card and output",
+        )?;
         check_free(output, common.force)?;
     }
     let runtime = args.runtime.chosen()?;
@@ -114,105 +118,18 @@ fn input_names(model: &tqz_onnx::model::ModelProto) -> Vec<String> {
 /// The arrays to run on.
 fn inputs(args: &Args, (names, seed): (&[String], u64)) -> anyhow::Result<Vec<ArrayD<f32>>> {
     let path = &args.input;
-    let shown = || format!("cannot read {}", path.display());
-    let ending = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
-    match (ending.as_str(), &args.card) {
-        ("npy", _) => {
-            let file = BufReader::new(File::open(path).with_context(shown)?);
-            Ok(vec![array(file).with_context(shown)?])
-        }
-        ("npz", None) => archive(path, names).with_context(shown),
-        (_, Some(card)) => images(path, card, seed),
+    match (ending(path).as_str(), &args.card) {
+        ("npy", _) => Ok(vec![arrays::npy(path)?]),
+        ("npz", None) => arrays::npz(path, names),
+        (_, Some(card)) => images::images(path, card, seed),
         _ => Err(Usage::new("images need --card CARD, which says how they are prepared").into()),
     }
 }
 
-/// An array of floats, or of doubles, bytes or whole numbers as floats.
-fn array(mut file: impl Read) -> anyhow::Result<ArrayD<f32>> {
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    if let Ok(array) = ArrayD::<f32>::read_npy(Cursor::new(&bytes)) {
-        return Ok(array);
-    }
-    if let Ok(array) = ArrayD::<f64>::read_npy(Cursor::new(&bytes)) {
-        return Ok(array.mapv(|v| v as f32));
-    }
-    if let Ok(array) = ArrayD::<u8>::read_npy(Cursor::new(&bytes)) {
-        return Ok(array.mapv(f32::from));
-    }
-    let array = ArrayD::<i64>::read_npy(Cursor::new(&bytes))
-        .context("an array of float32, float64, uint8 or int64 is needed")?;
-    Ok(array.mapv(|v| v as f32))
-}
-
-/// The arrays of an .npz file: those named like the inputs, else all in their order.
-fn archive(path: &Path, names: &[String]) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?))?;
-    let held: Vec<String> = archive
-        .file_names()
-        .map(|name| name.map(|name| name.into_owned()))
-        .collect::<Result<_, _>>()?;
-    let of_input = |name: &String| format!("{name}.npy");
-    let wanted: Vec<String> = if names.iter().all(|name| held.contains(&of_input(name))) {
-        names.iter().map(of_input).collect()
-    } else {
-        held
-    };
-    if wanted.len() != names.len() {
-        bail!(
-            "it holds {} arrays, the network has {} inputs: {}",
-            wanted.len(),
-            names.len(),
-            names.join(", ")
-        );
-    }
-    let mut arrays = Vec::new();
-    for name in wanted {
-        let entry = archive.by_name(&name)?;
-        arrays.push(array(entry.take(MAX_ARRAY_BYTES)).with_context(|| name)?);
-    }
-    Ok(arrays)
-}
-
-/// One image, or all images of a folder or archive, prepared as the card says.
-fn images(path: &Path, card: &Path, seed: u64) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let folder = tempfile::tempdir()?;
-    let mut source = path.to_path_buf();
-    if path.is_file() && image_like(path) {
-        // A data set is a folder or an archive.
-        source = folder.path().to_path_buf();
-        let name = path
-            .file_name()
-            .ok_or_else(|| anyhow!("{}: no file", path.display()))?;
-        std::fs::copy(path, source.join(name))
-            .with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    let mut card = Card::read(card)?;
-    card.source.images = None;
-    card.source.rows = tqz_data::Rows::default();
-    let options = OpenOptions {
-        source: Some(source),
-        images: None,
-        seed,
-    };
-    let data = DataSet::open(&card, Path::new(""), &options)?;
-    match data.batches(data.len()).next() {
-        Some(batch) => Ok(vec![batch?.input.into_dyn()]),
-        None => bail!("{} holds no image", path.display()),
-    }
-}
-
-fn image_like(path: &Path) -> bool {
-    let ending = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
-    !["zip", "tar", "xz", "npz"].contains(&ending.as_str())
+/// A file's ending in small letters.
+fn ending(path: &Path) -> String {
+    let ending = path.extension().unwrap_or_default();
+    ending.to_string_lossy().to_lowercase()
 }
 
 fn summary(name: &str, value: &ArrayD<f32>) -> Shown {

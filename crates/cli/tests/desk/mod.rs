@@ -43,6 +43,13 @@ impl Desk {
         std::fs::read(self.path(name)).expect("written")
     }
 
+    /// Whether there is a file whose name begins so.
+    pub(crate) fn holds(&self, start: &str) -> bool {
+        let names = std::fs::read_dir(self.folder.path()).expect("a folder");
+        let mut names = names.map(|entry| entry.expect("listed").file_name());
+        names.any(|name| name.to_string_lossy().starts_with(start))
+    }
+
     /// The program with the words of a line; MODEL, CALIB and TEST are the demo's.
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tqz"));

@@ -35,6 +35,7 @@ impl Files {
         if about.is_dir() {
             return folder::Folder::open(path).map(Self::Folder);
         }
+        check_regular(path)?;
         let name = path.to_string_lossy().to_lowercase();
         if name.ends_with(".zip") {
             zipped::Zip::open(path).map(Self::Zip)
@@ -85,6 +86,18 @@ impl Files {
             Self::Tar(s) => s.read(name, limit).map(Cow::Owned),
             Self::TarXz(s) => s.read(name, limit).map(Cow::Borrowed),
         }
+    }
+}
+
+/// Refuses what cannot be read like a file: devices have no end, and pipes wait for a writer.
+pub(crate) fn check_regular(path: &Path) -> Result<(), DataError> {
+    let about = std::fs::metadata(path).map_err(|e| DataError::io(path, e))?;
+    match about.is_file() {
+        true => Ok(()),
+        false => Err(DataError::source(
+            path,
+            "it is no regular file; name a folder, or a file ending in .npz, .zip, .tar, .tar.xz or .txz",
+        )),
     }
 }
 

@@ -105,7 +105,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// The log, with its header; at the end of an existing one where a run goes on.
+/// The log, with its header; at the end of an existing one where a run goes on, or would if it had been begun.
 fn open_log(path: &Path, resumed: bool) -> anyhow::Result<csv::Writer<File>> {
     let shown = || format!("cannot write {}", path.display());
     let mut options = std::fs::OpenOptions::new();

@@ -1,6 +1,6 @@
 //! The file that training begins from: one that was given, one compressed here, or one given whose bits are allocated anew.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tqz::{CompressedModel, EncoderConfig, Images, PaperSpec, RateTarget, Source, TrainingSet};
@@ -8,6 +8,7 @@ use tqz::{CompressedModel, EncoderConfig, Images, PaperSpec, RateTarget, Source,
 use super::Args;
 use crate::commands::calibrate::Measurement;
 use crate::commands::names::Preset;
+use crate::commands::network_files::{add_file, network_files};
 use crate::commands::read;
 use crate::output::{usage, write_file};
 use crate::progress::Bars;
@@ -17,6 +18,26 @@ const START_IMAGES: usize = 1024;
 /// The same for networks of at least [`MANY_WEIGHTS`] weights, whose statistics have more unknowns (AlexNet at .2 bits: .0345 → .0315 nats).
 const MORE_START_IMAGES: usize = 4096;
 const MANY_WEIGHTS: u64 = 2_000_000;
+
+/// Where what is compressed here is kept, beside the checkpoint: its name has a checksum of all that the file is made of, so that a
+/// start made otherwise is not found.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(super) fn kept_start(args: &Args, checkpoint: &Path, seed: u64) -> anyhow::Result<PathBuf> {
+    let mut sum = crc32fast::Hasher::new();
+    let preset = args.preset.unwrap_or(Preset::Balanced);
+    let images = (&args.images.source, args.images.images);
+    let asked = (args.bits, args.size, preset, args.reallocate, seed);
+    sum.update(format!("{asked:?} {images:?}").as_bytes());
+    let files = network_files(&args.model)?.into_iter();
+    let files = files.chain([args.data.clone()]).chain(args.from.clone());
+    for file in files {
+        add_file(&mut sum, &file)?;
+    }
+    let ending = format!("start-{:08x}.tqz", sum.finalize());
+    Ok(checkpoint.with_extension(ending))
+}
 
 /// The bytes that training begins from. What is compressed here is kept at `kept`, where a run that goes on finds it.
 pub(super) fn start_file(
@@ -77,4 +98,71 @@ fn compressed(
 fn held(bytes: &[u8], source: &Source) -> anyhow::Result<Source> {
     let model = CompressedModel::decode(bytes)?.to_model()?;
     Ok(Source::new(model, source.network().device())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn assets(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../assets")
+            .join(name)
+    }
+
+    fn name(model: &Path, more: &str, seed: u64) -> PathBuf {
+        let card = assets("demo-calib.toml");
+        let (model, card) = (model.display().to_string(), card.display().to_string());
+        let line = ["retrain", &model, "--data", &card];
+        let line = line.into_iter().chain(more.split_whitespace());
+        let args = Line::try_parse_from(line).expect("legal").args;
+        kept_start(&args, Path::new("a/m.checkpoint"), seed).expect("named")
+    }
+
+    #[test]
+    fn starts_made_otherwise_have_other_names() {
+        let folder = tempfile::tempdir().expect("folder");
+        let model = folder.path().join("m.onnx");
+        std::fs::copy(assets("demo.onnx"), &model).expect("copied");
+        let mut names = vec![name(&model, "--bits 2", 0)];
+        assert_eq!(
+            names[0],
+            name(&model, "--bits 2 --preset balanced --steps 3", 0)
+        );
+        let shown = names[0].display().to_string();
+        assert!(
+            shown.starts_with("a/m.start-") && shown.ends_with(".tqz"),
+            "{shown}"
+        );
+        names.push(name(&model, "--bits 2", 1));
+        for more in [
+            "--bits 3",
+            "--size 3",
+            "--bits 2 --preset fast",
+            "--bits 2 --images 9",
+        ] {
+            names.push(name(&model, more, 0));
+        }
+        let from = folder.path().join("from.tqz");
+        let reallocate = format!("--from {} --reallocate", from.display());
+        for held in ["a", "b"] {
+            std::fs::write(&from, held).expect("written");
+            names.push(name(&model, &reallocate, 0));
+        }
+        let mut other = tqz_onnx::read_model(&model).expect("readable");
+        other.doc_string = Some("another".to_owned());
+        std::fs::write(&model, tqz_onnx::encode_model(&other)).expect("written");
+        names.push(name(&model, "--bits 2", 0));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "{names:?}");
+    }
 }

@@ -60,7 +60,10 @@ impl Tables {
         let points = Rows::open(&folder.join("raw.csv"))?;
         let mut layers = Rows::open(&folder.join("layers.csv"))?;
         layers.retain(|key| points.has(key))?;
-        let gains = Rows::open(&folder.join("gains.csv"))?;
+        // Points tell which network and images a table is of; gains alone would not.
+        let mut gains: Rows<GainRow> = Rows::open(&folder.join("gains.csv"))?;
+        let has_points = |network: &str| points.rows.iter().any(|row: &Row| row.network == network);
+        gains.retain_rows(|row| has_points(&row.network))?;
         Ok(Self {
             points,
             layers,
@@ -75,6 +78,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let shown = || format!("cannot make the folder {}", args.output.display());
     std::fs::create_dir_all(&args.output).with_context(shown)?;
     let page = args.output.join("index.html");
+    check_page(&args.output, common.force)?;
     let mut tables = Tables::open(&args.output)?;
     let base = args.spec.parent().unwrap_or(Path::new(""));
     let unknown = |name: &&String| !spec.networks.iter().any(|n| n.name == **name);
@@ -90,8 +94,10 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     for network in spec.networks.iter().filter(chosen) {
         let done = sweep_network((network, &spec), base, common, console, &mut tables);
         // What is known is shown even where a point failed.
-        let text = page::sweep_page(&spec.title, &tables)?;
-        write_file(&page, text.as_bytes(), true)?;
+        if !tables.points.rows.is_empty() || !tables.gains.rows.is_empty() {
+            let text = page::sweep_page(&spec.title, &tables)?;
+            write_file(&page, text.as_bytes(), true)?;
+        }
         done.with_context(|| format!("network {}", network.name))?;
     }
     let outcome = Outcome {
@@ -101,6 +107,17 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         seconds: start.elapsed().as_secs_f64(),
     };
     console.result(&outcome, || text(&outcome))
+}
+
+/// Refuses a folder whose page is not of a sweep: there is no table beside it.
+fn check_page(folder: &Path, force: bool) -> anyhow::Result<()> {
+    let page = folder.join("index.html");
+    anyhow::ensure!(
+        force || !page.exists() || folder.join("raw.csv").exists(),
+        "{} exists and there is no table of a sweep beside it; name another folder, or give --force to replace it",
+        page.display()
+    );
+    Ok(())
 }
 
 /// All points of one network that are not there yet.
@@ -192,4 +209,36 @@ fn text(outcome: &Outcome) -> String {
         outcome.table,
         outcome.page
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tqz::{Axis, TransformSpec};
+
+    #[test]
+    fn gains_of_networks_without_points_are_not_kept() {
+        let folder = tempfile::tempdir().expect("folder");
+        let gain = |network: &str| GainRow {
+            network: network.to_owned(),
+            layer: "l".to_owned(),
+            index: 0,
+            weights: 1,
+            transform: TransformSpec::Klt,
+            axis: Axis::Column,
+            weights_db: 1.0,
+            gradients_db: 1.0,
+            total_db: 2.0,
+            bits_per_weight: 0.1,
+            condition: 1.0,
+        };
+        let mut tables = Tables::open(folder.path()).expect("opens");
+        let point = rows::tests::row();
+        let kept = gain(&point.network);
+        tables.points.push(point).expect("written");
+        let all = vec![kept.clone(), gain("another")];
+        tables.gains.extend(all).expect("written");
+        let tables = Tables::open(folder.path()).expect("opens");
+        assert_eq!(tables.gains.rows, [kept]);
+    }
 }

@@ -163,6 +163,9 @@ impl Keyed for LayerRow {
     }
 }
 
+/// What every table begins with.
+const HEAD: &[u8] = b"network,";
+
 /// The CSV file.
 #[derive(Debug)]
 pub(crate) struct Rows<T> {
@@ -173,16 +176,10 @@ pub(crate) struct Rows<T> {
 impl<T: Serialize + DeserializeOwned> Rows<T> {
     /// Opens the file with the rows that are there.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let mut rows = Vec::new();
-        if path.exists() {
-            let mut reader = csv::Reader::from_path(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            for row in reader.deserialize() {
-                rows.push(
-                    row.with_context(|| format!("{} is not the table of a sweep", path.display()))?,
-                );
-            }
-        }
+        let rows = match path.exists() {
+            true => there(path)?,
+            false => Vec::new(),
+        };
         let opened = Self {
             path: path.to_owned(),
             rows,
@@ -212,6 +209,16 @@ impl<T: Serialize + DeserializeOwned> Rows<T> {
 
     fn write(&self) -> anyhow::Result<()> {
         write_file(&self.path, &self.text()?, true)
+    }
+
+    /// Keeps only certain rows, in the file too.
+    pub(crate) fn retain_rows(&mut self, keep: impl Fn(&T) -> bool) -> anyhow::Result<()> {
+        let before = self.rows.len();
+        self.rows.retain(keep);
+        if self.rows.len() == before {
+            return Ok(());
+        }
+        self.write()
     }
 
     /// Adds rows that belong together: all of them or, if that fails, none are in the file.
@@ -245,13 +252,31 @@ impl<T: Keyed + Serialize + DeserializeOwned> Rows<T> {
 
     /// Keeps only rows of certain keys, in the file too.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Key) -> bool) -> anyhow::Result<()> {
-        let before = self.rows.len();
-        self.rows.retain(|row| keep(&row.key()));
-        if self.rows.len() == before {
-            return Ok(());
-        }
-        self.write()
+        self.retain_rows(|row| keep(&row.key()))
     }
+}
+
+/// The rows of a file; a last one that was cut off is taken away, and so is a head that has no rows.
+fn there<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<T>> {
+    let shown = || format!("cannot read {}", path.display());
+    let bytes = crate::commands::read(path)?;
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n');
+    let mut kept = whole.map_or(0, |last| last + 1);
+    let rows = csv::Reader::from_reader(&bytes[..kept]).into_deserialize();
+    let rows: Result<Vec<T>, csv::Error> = rows.collect();
+    let told = || format!("{} is not the table of a sweep", path.display());
+    let rows = rows.with_context(told)?;
+    if rows.is_empty() {
+        let head = bytes.starts_with(HEAD) || HEAD.starts_with(&bytes);
+        anyhow::ensure!(head, "{}; take it away", told());
+        kept = 0;
+    }
+    if kept < bytes.len() {
+        let file = OpenOptions::new().write(true).open(path);
+        let cut = file.and_then(|file| file.set_len(kept as u64));
+        cut.with_context(shown)?;
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -287,6 +312,32 @@ pub(crate) mod tests {
             measured_distortion: None,
             setting: None,
             seconds: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_cut_off_is_taken_away_and_other_files_stay() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("raw.csv");
+        let open = || Rows::<Row>::open(&path);
+        let mut rows = open().expect("opens");
+        rows.push(row()).expect("written");
+        rows.push(row()).expect("written");
+        let whole = std::fs::read(&path).expect("there");
+        for cut in [whole.len() - 3, 40, 3] {
+            std::fs::write(&path, &whole[..cut]).expect("cut");
+            let mut rows = open().expect("opens");
+            assert_eq!(rows.rows.len(), usize::from(cut > 40));
+            while rows.rows.len() < 2 {
+                rows.push(row()).expect("written");
+            }
+            assert!(std::fs::read(&path).expect("there") == whole);
+        }
+        for other in ["what,ever\n1,2\n", "a note"] {
+            std::fs::write(&path, other).expect("written");
+            let told = open().expect_err("no table").to_string();
+            assert!(told.contains("raw.csv"), "{told}");
+            assert!(std::fs::read(&path).expect("there") == other.as_bytes());
         }
     }
 

@@ -15,6 +15,7 @@ use tqz_engine::Network;
 use crate::Common;
 use crate::commands::calibrate::{Measurement, calibrate, calibrate_without, load_images};
 use crate::commands::eval::{first_output, score_against};
+use crate::commands::macs_percent;
 use crate::commands::sweep::combination::Combination;
 use crate::commands::sweep::gains::GainRow;
 use crate::commands::sweep::rows::{LayerRow, Row};
@@ -87,7 +88,7 @@ impl<'a> Subject<'a> {
         let reference = |number: usize, input: &ArrayD<f32>| self.reference(number, input);
         let scores = score_against(&small, reference, &self.test, bars)?;
         let row = Row {
-            macs_percent: Some(decoded.costs(None)?.macs_percent()),
+            macs_percent: macs_percent(&decoded, Some(&self.test))?,
             ..row(self.spec, combination, (&report, &scores), seconds)
         };
         let layers = if layer_images > 0 {
