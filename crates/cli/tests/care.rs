@@ -112,6 +112,10 @@ fn outputs_are_never_written_over_what_is_read() {
         ("run m.onnx --input a.npy -o a.npy", "a.npy"),
         ("run m.onnx --input a.npy -o m.onnx", "m.onnx"),
         ("merge m.stats -o m.stats", "m.stats"),
+        (
+            "retrain MODEL --data CALIB --source c.npz --from d.tqz --steps 1 -o c.npz",
+            "c.npz",
+        ),
     ] {
         let before = desk.read(kept);
         let told = desk.refused(&format!("{line} --force"), 2);

@@ -187,6 +187,9 @@ impl<'a> Calibration<'a> {
                     let mut partial = partial_sums(sums);
                     for shard in part {
                         for (k, &use_of) in layer.uses.iter().enumerate() {
+                            if !layer.is_taken_alike(&all[use_of]) {
+                                continue;
+                            }
                             let taps = LayerTaps {
                                 layer,
                                 node: &all[use_of],

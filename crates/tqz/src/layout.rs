@@ -93,10 +93,10 @@ impl WeightLayer {
         })
     }
 
-    /// Whether another use of the same tensor has the same matrix.
-    pub(crate) fn is_seen_alike(&self, other: &Self) -> bool {
+    /// Whether a layer takes the tensor as the same matrix.
+    pub(crate) fn is_taken_alike(&self, layer: &Layer) -> bool {
         let view = |of: &Self| (of.layout, of.rows, of.cols, of.period, of.groups);
-        view(self) == view(other)
+        Self::new(layer, 0, self.site).is_ok_and(|other| view(self) == view(&other))
     }
 
     /// Number of weights.

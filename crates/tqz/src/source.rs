@@ -180,8 +180,10 @@ impl Source {
     ) -> Result<BTreeMap<String, ArrayD<f32>>, TqzError> {
         let mut decoded = BTreeMap::new();
         for (name, &site) in &self.sites {
-            let vector = vectors.iter().find(|v| v.site as usize == site);
-            let (Some(vector), Some(stored)) = (vector, self.network.weight(name)) else {
+            let Some(vector) = vectors.iter().find(|v| v.site as usize == site) else {
+                continue;
+            };
+            let Some(stored) = self.network.weight(name) else {
                 continue;
             };
             let values = self.typed(site, vector.reconstruct()?)?;
@@ -262,9 +264,8 @@ fn weight_layers(
     let mut layers: Vec<WeightLayer> = Vec::new();
     for (index, layer) in network.layers().iter().enumerate() {
         if let Some(known) = layers.iter_mut().find(|l| l.name == layer.weight) {
-            if known.is_seen_alike(&WeightLayer::new(layer, index, known.site)?) {
-                known.uses.push(index);
-            } else {
+            known.uses.push(index);
+            if !known.is_taken_alike(layer) {
                 warnings.push(format!(
                     "node {:?} takes the weights {:?} in another way than {:?} does: what errors do is measured there alone",
                     layer.node, layer.weight, known.node

@@ -146,12 +146,22 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let spec = spec(args, (&set, cut), common.seed)?;
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
-    let kept_start = kept_start(args, &checkpoint, common.seed)?;
+    let kept_start = match args.makes_start() {
+        true => kept_start(args, &checkpoint, common.seed)?,
+        false => checkpoint.with_extension("start.tqz"),
+    };
     check_own_files(args, (&checkpoint, &kept_start, &output), common.force)?;
     let resume = match args.resume && checkpoint.exists() {
         true => Some(super::read(&checkpoint)?),
         false => None,
     };
+    if resume.is_some() && args.makes_start() && !kept_start.exists() {
+        let shown = checkpoint.display();
+        let told = format!(
+            "{shown} was made by other options, another network or card: give these again, or another --checkpoint"
+        );
+        return Err(Usage::new(told).into());
+    }
     let start = start_file(args, (&source, &set), (&kept_start, common.seed), &bars)?;
     let start_seconds = begin.elapsed().as_secs_f64();
     let follower = Follower::new(
@@ -240,7 +250,11 @@ fn check_own_files(
     let from = args.from.as_deref();
     names.extend(from.filter(|from| whole(from) != whole(output)));
     names.extend([args.model.as_path(), args.data.as_path()]);
-    check_apart(names, "network, card, output, start, checkpoint and log")?;
+    names.extend(args.images.source.as_deref());
+    check_apart(
+        names,
+        "network, card, images, output, start, checkpoint and log",
+    )?;
     for path in written {
         check_free(path, force || args.resume)
             .context("give --resume to go on with an earlier run")?;

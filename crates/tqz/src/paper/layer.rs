@@ -109,8 +109,7 @@ impl PaperLayer {
         let found = published.statistics().of(layer)?;
         let weights = published.matrix(layer)?;
         let scale = published.scale(layer).map(<[f32]>::to_vec);
-        let damping = config.damping.unwrap_or(DAMPING);
-        let strength = Strength::with_errors(damping);
+        let strength = Strength::with_errors(config.damping.unwrap_or(DAMPING));
         let mut groups = conditioned(layer, found, strength, unmeasured);
         if layer.groups != 1 {
             let asked = config.transform != TransformSpec::Identity;

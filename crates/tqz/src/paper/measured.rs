@@ -65,10 +65,14 @@ impl PaperCurves {
         }
         let spec = self.spec();
         let config = &self.config;
+        let apart = match self.scales.len() {
+            0 => String::new(),
+            count => format!(" with {count} scales apart"),
+        };
         Ok(format!(
-            "network {:08x} with {} scales apart, {:?} {:?}, {} blocks by {:?}, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
+            "network {:08x}{}, {:?} {:?}, {} blocks by {:?}, steps by {:?}, damping {:?}, statistics {:08x}, measured on {} images {:08x}",
             self.checksum,
-            self.scales.len(),
+            apart,
             config.transform,
             config.axis,
             spec.blocks,

@@ -27,7 +27,7 @@ impl Fitted {
 
     /// The student's file with the least λ (at least that given) that brings it within its limit, or with the greatest where none does; this one
     /// is of the λ that training has now. Where levels of fixed widths know no λ, side values, which take more bytes as they move, are rounded to
-    /// coarser steps.
+    /// coarser steps, as far as [`COARSER`] allows.
     ///
     /// # Errors
     /// Levels that the format cannot hold.

@@ -44,6 +44,8 @@ pub(crate) struct StepRates {
 pub(crate) struct Student {
     layers: Vec<Trained>,
     sides: Vec<(SideVector, Memory)>,
+    /// All side values of the file as it began, those that are not trained among them.
+    begun: BTreeMap<String, ArrayD<f32>>,
     file: TqzFile,
     spec: RetrainSpec,
     /// λ of the choice of levels.
@@ -98,6 +100,7 @@ impl Student {
         let mut student = Self {
             layers,
             sides,
+            begun: source.decoded_vectors(&file.vectors)?,
             file,
             lambda: spec.lambda,
             spec,
@@ -133,6 +136,8 @@ impl Student {
         let weights = self.layers.par_iter();
         let weights = weights.map(|t| (t.layer.layer().name.clone(), t.layer.weights()));
         let mut weights: BTreeMap<String, ArrayD<f32>> = weights.collect();
+        let begun = self.begun.iter();
+        weights.extend(begun.map(|(name, values)| (name.clone(), values.clone())));
         weights.extend(self.sides.iter().map(|(s, _)| (s.name.clone(), s.values())));
         Ok(original.with_weights(&weights)?)
     }

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     for network in spec.networks.iter().filter(chosen) {
         let done = sweep_network((network, &spec), base, common, console, &mut tables);
         // What is known is shown even where a point failed.
-        if !tables.points.rows.is_empty() || !tables.gains.rows.is_empty() {
+        if !tables.points.rows.is_empty() {
             let text = page::sweep_page(&spec.title, &tables)?;
             write_file(&page, text.as_bytes(), true)?;
         }
