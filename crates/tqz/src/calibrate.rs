@@ -40,6 +40,8 @@ pub struct CalibrationSpec {
 pub struct Calibration<'a> {
     network: &'a Network,
     layers: &'a [WeightLayer],
+    /// By layer, the uses that it is measured at: those that take the tensor as the first does.
+    uses: Vec<Vec<usize>>,
     spec: CalibrationSpec,
     /// Of the network's weights.
     checksum: u32,
@@ -57,9 +59,15 @@ impl<'a> Calibration<'a> {
         spec: CalibrationSpec,
     ) -> Self {
         let sums = layers.iter().map(LayerStatistics::empty).collect();
+        let all = network.layers();
+        let alike = |layer: &WeightLayer| {
+            let uses = layer.uses.iter().copied();
+            uses.filter(|&at| layer.is_taken_alike(&all[at])).collect()
+        };
         Self {
             network,
             layers,
+            uses: layers.iter().map(alike).collect(),
             spec,
             checksum,
             sums,
@@ -147,7 +155,7 @@ impl<'a> Calibration<'a> {
             .fill_batch(batch.slice_axis(Axis(0), range.into()))?;
         let size = input.shape().first().copied().unwrap_or(0);
         let numbers: Vec<usize> = given.iter().copied().cycle().take(size).collect();
-        let wanted: Vec<usize> = self.layers.iter().flat_map(|l| l.uses.clone()).collect();
+        let wanted: Vec<usize> = self.uses.concat();
         let taps = TapRequest {
             inputs_of: wanted.clone(),
             output_grads_of: wanted,
@@ -167,11 +175,11 @@ impl<'a> Calibration<'a> {
     fn reduce(&mut self, shards: &[Shard]) {
         let mut slot = 0;
         let slots: Vec<usize> = self
-            .layers
+            .uses
             .iter()
-            .map(|layer| {
+            .map(|uses| {
                 let first = slot;
-                slot += layer.uses.len();
+                slot += uses.len();
                 first
             })
             .collect();
@@ -181,15 +189,12 @@ impl<'a> Calibration<'a> {
         self.sums
             .par_iter_mut()
             .zip(self.layers)
-            .zip(&slots)
-            .for_each(|((sums, layer), &slot)| {
+            .zip(self.uses.par_iter().zip(&slots))
+            .for_each(|((sums, layer), (uses, &slot))| {
                 for part in shards.chunks(part) {
                     let mut partial = partial_sums(sums);
                     for shard in part {
-                        for (k, &use_of) in layer.uses.iter().enumerate() {
-                            if !layer.is_taken_alike(&all[use_of]) {
-                                continue;
-                            }
+                        for (k, &use_of) in uses.iter().enumerate() {
                             let taps = LayerTaps {
                                 layer,
                                 node: &all[use_of],

@@ -170,6 +170,18 @@ impl Source {
         array.map_err(|e| TqzError::layer(&layer.name, e.to_string()))
     }
 
+    /// The same with the tensor's name, as networks take weights.
+    ///
+    /// # Errors
+    /// As [`Source::decoded`].
+    pub(crate) fn decoded_by_name(
+        &self,
+        layer: &WeightLayer,
+        record: &LayerRecord,
+    ) -> Result<(String, ArrayD<f32>), TqzError> {
+        Ok((layer.name.clone(), self.decoded(layer, record)?))
+    }
+
     /// Those of these vectors that belong to stored tensors of the network, by name, as a decoder gives them back.
     ///
     /// # Errors

@@ -36,10 +36,7 @@ impl<'a> Alone<'a> {
     pub(crate) fn ratios(&self, coded: &[CodedLayer]) -> Result<Vec<f64>, TqzError> {
         let job = self.job;
         let layers = job.source.layers().iter().zip(coded);
-        let weights = layers.map(|(layer, coded)| {
-            let weights = job.source.decoded(layer, &coded.record)?;
-            Ok((layer.name.clone(), weights))
-        });
+        let weights = layers.map(|(layer, coded)| job.source.decoded_by_name(layer, &coded.record));
         let distances = distances_alone(job.source, weights, &self.yardstick, job.progress)?;
         let measured = coded.iter().zip(distances).map(|(coded, each)| Measured {
             predicted: coded.distortion,

@@ -22,10 +22,7 @@ pub(crate) fn quantized_network(job: Job<'_>, layers: &[CodedLayer]) -> Result<N
         .layers()
         .par_iter()
         .zip(layers)
-        .map(|(layer, coded)| {
-            let weights = job.source.decoded(layer, &coded.record)?;
-            Ok((layer.name.clone(), weights))
-        })
+        .map(|(layer, coded)| job.source.decoded_by_name(layer, &coded.record))
         .collect::<Result<_, TqzError>>()?;
     Ok(job.source.network().with_weights(&weights)?)
 }
