@@ -27,6 +27,7 @@ mod geometry;
 mod listing;
 mod noise;
 mod npz;
+mod numpy;
 mod picture;
 mod preprocess;
 mod random;
@@ -39,6 +40,7 @@ mod test_support;
 pub use card::{Card, Rows, SourceCard, SourceKind};
 pub use dataset::{Batch, Batches, DataSet, OpenOptions};
 pub use error::DataError;
+pub use numpy::{Held, NumpyHeader};
 pub use preprocess::{
     Channels, Crop, CropMode, Layout, PerChannel, Preprocess, Resize, ResizeMode, Scale, Size,
 };

@@ -1,22 +1,14 @@
 //! Image sets in numpy's `.npz`: a zip of the arrays `x` (uint8 pictures, NHWC or grey NHW) and,
-//! if there are labels, `y` (one integer a picture). The header's shape is believed only as far as
-//! bytes follow it.
+//! if there are labels, `y` (one integer a picture).
 
 use crate::error::DataError;
+use crate::numpy::{Held, NumpyHeader};
 use crate::picture::Picture;
 use std::io::{Read, Seek};
 use std::path::Path;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// Most bytes of one array, unpacked.
-const MAX_ARRAY_BYTES: u64 = 4 << 30;
-/// Largest ratio of an array's bytes to the packed ones, as for archives.
-const MAX_RATIO: u64 = 256;
-/// Arrays of up to this many bytes may be packed as tightly as they like (labels that are all the same).
-const FREE_BYTES: u64 = 16 << 20;
-/// Longest header of an array; numpy's own are of 128 bytes.
-const MAX_HEADER_BYTES: usize = 4096;
 const MAX_SIDE: usize = 32_768;
 
 /// Pictures of one size, and their labels.
@@ -28,13 +20,6 @@ pub(crate) struct Npz {
     channels: usize,
     data: Vec<u8>,
     pub(crate) labels: Option<Vec<usize>>,
-}
-
-/// An array's header: numpy's type string such as `|u1`, and its dimensions.
-#[derive(Debug, PartialEq)]
-struct Header {
-    dtype: String,
-    dims: Vec<usize>,
 }
 
 impl Npz {
@@ -80,7 +65,7 @@ impl Npz {
     }
 }
 
-fn picture_shape(header: &Header) -> Result<(usize, usize, usize), String> {
+fn picture_shape(header: &NumpyHeader) -> Result<(usize, usize, usize), String> {
     if !matches!(header.dtype.as_str(), "|u1" | "u1" | "<u1" | ">u1") {
         return Err(format!(
             "its type is `{}`; pictures are uint8 (`|u1`)",
@@ -106,32 +91,29 @@ fn picture_shape(header: &Header) -> Result<(usize, usize, usize), String> {
     Ok((height, width, channels))
 }
 
-fn labels(header: &Header, data: &[u8], pictures: usize) -> Result<Vec<usize>, String> {
+fn labels(header: &NumpyHeader, data: &[u8], pictures: usize) -> Result<Vec<usize>, String> {
     if header.dims != [pictures] {
         return Err(format!(
             "its shape is {:?}; there are {pictures} pictures, so it must be [{pictures}]",
             header.dims
         ));
     }
-    let (order, kind) = header.dtype.split_at(1);
-    let width = match kind {
-        "i1" | "u1" => 1,
-        "i2" | "u2" => 2,
-        "i4" | "u4" => 4,
-        "i8" | "u8" => 8,
-        _ => {
-            return Err(format!(
-                "its type is `{}`; labels are integers",
-                header.dtype
-            ));
-        }
-    };
+    let kind = header.dtype.get(1..2).filter(|kind| "iu".contains(kind));
+    let kind = kind.ok_or_else(|| {
+        let dtype = &header.dtype;
+        format!("its type is `{dtype}`; labels are integers")
+    })?;
+    let width = header.item_bytes()?;
     data.chunks_exact(width)
         .enumerate()
         .map(|(i, bytes)| {
             let mut wide = [0_u8; 8];
             for (k, &b) in bytes.iter().enumerate() {
-                wide[if order == ">" { width - 1 - k } else { k }] = b;
+                wide[if header.is_big_endian() {
+                    width - 1 - k
+                } else {
+                    k
+                }] = b;
             }
             let value = u64::from_le_bytes(wide);
             let negative = kind.starts_with('i') && value >> (8 * width - 1) & 1 == 1;
@@ -143,139 +125,35 @@ fn labels(header: &Header, data: &[u8], pictures: usize) -> Result<Vec<usize>, S
         .collect()
 }
 
+/// What no array of a set may be, told before its bytes are read.
+fn check(header: &NumpyHeader) -> Result<(), String> {
+    if header.fortran_order {
+        return Err("it is in Fortran order; save it with numpy.ascontiguousarray".to_string());
+    }
+    let dims = header.dims.len();
+    if !(1..=4).contains(&dims) {
+        return Err(format!("it has {dims} dimensions; legal are 1 to 4"));
+    }
+    header.item_bytes().map(drop)
+}
+
 /// The array's header and its bytes; `None` when the archive has no such array.
 fn read_array<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
     name: &str,
     path: &Path,
-) -> Result<Option<(Header, Vec<u8>)>, DataError> {
+) -> Result<Option<(NumpyHeader, Vec<u8>)>, DataError> {
     let fail = |reason: String| DataError::array(path, name, reason);
     let mut entry = match archive.by_name(&format!("{name}.npy")) {
         Ok(entry) => entry,
         Err(ZipError::FileNotFound) => return Ok(None),
         Err(e) => return Err(fail(e.to_string())),
     };
-    let header = read_header(&mut entry).map_err(fail)?;
-    let item = item_bytes(&header.dtype).map_err(fail)?;
-    let bytes = header
-        .dims
-        .iter()
-        .try_fold(item, |product, &dim| product.checked_mul(dim as u64))
-        .filter(|&bytes| bytes <= MAX_ARRAY_BYTES)
-        .ok_or_else(|| {
-            fail(format!(
-                "its shape {:?} asks for more than {MAX_ARRAY_BYTES} bytes",
-                header.dims
-            ))
-        })?;
-    let packed = entry.compressed_size();
-    if bytes > FREE_BYTES && bytes / MAX_RATIO > packed {
-        return Err(fail(format!(
-            "its {packed} bytes unpack to {bytes}, more than {MAX_RATIO} times as many, so it holds no pictures"
-        )));
-    }
-    let mut data = Vec::new();
-    // One byte more than announced, so that a longer array shows; the buffer grows with what comes.
-    entry
-        .take(bytes + 1)
-        .read_to_end(&mut data)
-        .map_err(|e| fail(format!("its data are damaged: {e}")))?;
-    if data.len() as u64 != bytes {
-        let there = match data.len() as u64 > bytes {
-            true => "more than these",
-            false => "fewer",
-        };
-        return Err(fail(format!(
-            "its shape {:?} asks for {bytes} bytes, but {there} are there",
-            header.dims
-        )));
-    }
+    let header = NumpyHeader::read(&mut entry).map_err(fail)?;
+    check(&header).map_err(fail)?;
+    let held = Held::Packed(entry.compressed_size());
+    let data = header.data(entry, held).map_err(fail)?;
     Ok(Some((header, data)))
-}
-
-fn item_bytes(dtype: &str) -> Result<u64, String> {
-    let known = dtype.is_ascii() && dtype.len() == 3 && "|<>=".contains(&dtype[..1]);
-    match (known, dtype.get(1..2), dtype.get(2..)) {
-        (true, Some("i" | "u"), Some("1")) => Ok(1),
-        (true, Some("i" | "u"), Some("2")) => Ok(2),
-        (true, Some("i" | "u"), Some("4")) => Ok(4),
-        (true, Some("i" | "u"), Some("8")) => Ok(8),
-        _ => Err(format!(
-            "its type is `{dtype}`; pictures are uint8 (`|u1`) and labels integers"
-        )),
-    }
-}
-
-/// The `.npy` header (NEP 1, versions 1 to 3).
-fn read_header(entry: &mut impl Read) -> Result<Header, String> {
-    let short = |e: std::io::Error| format!("its header is damaged: {e}");
-    let mut start = [0_u8; 8];
-    entry.read_exact(&mut start).map_err(short)?;
-    if start[..6] != *b"\x93NUMPY" {
-        return Err("it does not start with numpy's mark".to_string());
-    }
-    let length_bytes = match start[6] {
-        1 => 2,
-        2 | 3 => 4,
-        version => {
-            return Err(format!(
-                "its header is of version {version}; legal are 1 to 3"
-            ));
-        }
-    };
-    let mut length = [0_u8; 4];
-    entry
-        .read_exact(&mut length[..length_bytes])
-        .map_err(short)?;
-    let length = u32::from_le_bytes(length) as usize;
-    if length > MAX_HEADER_BYTES {
-        return Err(format!(
-            "its header is of {length} bytes; legal are up to {MAX_HEADER_BYTES}"
-        ));
-    }
-    let mut text = vec![0_u8; length];
-    entry.read_exact(&mut text).map_err(short)?;
-    let text = String::from_utf8(text).map_err(|_| "its header is no text".to_string())?;
-    parse_header(&text)
-}
-
-/// The dictionary of the header, as numpy writes it: `{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }`.
-fn parse_header(text: &str) -> Result<Header, String> {
-    let value = |key: &str| {
-        let (_, rest) = text.split_once(&format!("'{key}':"))?;
-        Some(rest.trim_start())
-    };
-    let missing = |key: &str| format!("its header `{}` lacks `{key}`", text.trim_end());
-    let dtype = value("descr")
-        .and_then(|rest| rest.strip_prefix('\''))
-        .and_then(|rest| rest.split_once('\''))
-        .map(|(dtype, _)| dtype.to_string())
-        .ok_or_else(|| missing("descr"))?;
-    let fortran = value("fortran_order").ok_or_else(|| missing("fortran_order"))?;
-    if !fortran.starts_with("False") {
-        return Err("it is in Fortran order; save it with numpy.ascontiguousarray".to_string());
-    }
-    let dims = value("shape")
-        .and_then(|rest| rest.strip_prefix('('))
-        .and_then(|rest| rest.split_once(')'))
-        .map(|(dims, _)| dims)
-        .ok_or_else(|| missing("shape"))?;
-    let dims = dims
-        .split(',')
-        .map(str::trim)
-        .filter(|dim| !dim.is_empty())
-        .map(|dim| {
-            dim.parse()
-                .map_err(|_| format!("its header has the dimension `{dim}`"))
-        })
-        .collect::<Result<Vec<usize>, String>>()?;
-    if dims.is_empty() || dims.len() > 4 {
-        return Err(format!(
-            "it has {} dimensions; legal are 1 to 4",
-            dims.len()
-        ));
-    }
-    Ok(Header { dtype, dims })
 }
 
 #[cfg(test)]

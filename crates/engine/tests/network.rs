@@ -9,8 +9,8 @@ use tqz_engine::{
 };
 use tqz_onnx::model::type_proto::{Tensor as TensorType, Value as TypeValue};
 use tqz_onnx::model::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto,
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, tensor_shape_proto,
 };
 
 #[path = "network/convolutions.rs"]
@@ -33,22 +33,9 @@ fn stored(name: &str, array: &ArrayD<f32>) -> TensorProto {
 
 fn node(op: &str, name: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
-        op_type: Some(op.to_owned()),
         name: Some(name.to_owned()),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
+        ..NodeProto::new(op, inputs, output)
     }
-}
-
-fn with_ints(mut node: NodeProto, name: &str, values: &[i64]) -> NodeProto {
-    node.attribute.push(AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(7),
-        ints: values.to_vec(),
-        ..AttributeProto::default()
-    });
-    node
 }
 
 /// A float tensor; dimensions of 0 are left open.
@@ -96,7 +83,7 @@ fn model(graph: GraphProto) -> ModelProto {
 /// pool; a matrix product. `batch` 0 leaves the batch open.
 fn small(batch: i64) -> ModelProto {
     let conv = |name: &str, inputs: &[&str], output: &str| {
-        with_ints(node("Conv", name, inputs, output), "pads", &[1, 1, 1, 1])
+        node("Conv", name, inputs, output).with("pads", [1, 1, 1, 1])
     };
     let positive = noise(&[4], 5).mapv(|x| x.abs() + 0.5);
     model(GraphProto {

@@ -26,6 +26,7 @@
 mod data_type;
 mod error;
 mod external;
+mod make;
 pub mod model;
 mod read;
 mod tensor_data;
@@ -34,6 +35,7 @@ mod wire;
 mod write;
 
 pub use error::OnnxError;
+pub use make::AttributeValue;
 pub use read::{decode_model, read_model, read_model_keep_external};
 pub use write::{
     Existing, ExternalData, WriteOptions, encode_model, write_model, write_model_with,

@@ -12,9 +12,7 @@ use tqz::{
     Statistics, TransformSpec, compress,
 };
 use tqz_engine::EngineDevice;
-use tqz_onnx::model::{
-    AttributeProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType,
-};
+use tqz_onnx::model::{ModelProto, NodeProto, TensorProto};
 
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
 /// Of the demo network's output.
@@ -25,25 +23,6 @@ const CHANNELS: usize = 160;
 const IMAGES: usize = 64;
 /// Bits per weight of the file.
 const RATE_BPW: f64 = 1.0;
-
-fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(AttributeType::Ints as i32),
-        ints: values.to_vec(),
-        ..AttributeProto::default()
-    }
-}
-
-fn node(op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.to_owned()),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: vec![output.to_owned()],
-        attribute: attributes,
-        ..NodeProto::default()
-    }
-}
 
 /// Weights of outputs that are mixed from directions of falling strength, as trained ones are.
 fn kernels(name: &str, dims: &[usize], rng: &mut Pcg64) -> TensorProto {
@@ -80,17 +59,20 @@ fn network() -> ModelProto {
         kernels("third", &[c, c, 3, 3], &mut rng),
         kernels("scores", &[c, CLASSES], &mut rng),
     ];
-    let strided = || vec![ints("strides", &[2, 2]), ints("pads", &[1, 1, 1, 1])];
+    let strided = |inputs: &[&str], output: &str| {
+        let conv = NodeProto::new("Conv", inputs, output);
+        conv.with("strides", [2, 2]).with("pads", [1, 1, 1, 1])
+    };
     graph.node = vec![
-        node("Conv", &[&input, "first"], "a", strided()),
-        node("Relu", &["a"], "b", Vec::new()),
-        node("Conv", &["b", "second"], "c", strided()),
-        node("Relu", &["c"], "d", Vec::new()),
-        node("Conv", &["d", "third"], "e", strided()),
-        node("Relu", &["e"], "f", Vec::new()),
-        node("GlobalAveragePool", &["f"], "g", Vec::new()),
-        node("Flatten", &["g"], "h", Vec::new()),
-        node("MatMul", &["h", "scores"], &output, Vec::new()),
+        strided(&[&input, "first"], "a"),
+        NodeProto::new("Relu", &["a"], "b"),
+        strided(&["b", "second"], "c"),
+        NodeProto::new("Relu", &["c"], "d"),
+        strided(&["d", "third"], "e"),
+        NodeProto::new("Relu", &["e"], "f"),
+        NodeProto::new("GlobalAveragePool", &["f"], "g"),
+        NodeProto::new("Flatten", &["g"], "h"),
+        NodeProto::new("MatMul", &["h", "scores"], &output),
     ];
     graph.value_info.clear();
     model

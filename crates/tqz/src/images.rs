@@ -208,12 +208,12 @@ pub(crate) fn spread(numbers: Vec<usize>, most: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::graph::{node, set_ints};
+
     use crate::progress::Silent;
     use ndarray::{Array2, IxDyn};
     use rand::{RngExt, SeedableRng};
     use tqz_engine::EngineDevice;
-    use tqz_onnx::model::{ModelProto, TensorProto};
+    use tqz_onnx::model::{ModelProto, NodeProto, TensorProto};
 
     /// How many layers of the demo network are damped more, A or G, by so many images than without what those kept back say.
     fn damped_more(count: usize) -> usize {
@@ -255,14 +255,14 @@ mod tests {
         let [input, output] = [&graph.input[0], &graph.output[0]].map(|v| v.name().to_owned());
         let shape = [FEATURES, CLASSES];
         graph.initializer = vec![TensorProto::from_f32("w", &shape, weights).expect("fits")];
-        let mut pool = node("AveragePool", &[&input], "pooled");
+        let mut pool = NodeProto::new("AveragePool", &[&input], "pooled");
         for name in ["kernel_shape", "strides"] {
-            set_ints(&mut pool, name, &[8, 8]);
+            pool.set(name, [8, 8]);
         }
         graph.node = vec![
             pool,
-            node("Flatten", &["pooled"], "flat"),
-            node("Gemm", &["flat", "w"], &output),
+            NodeProto::new("Flatten", &["pooled"], "flat"),
+            NodeProto::new("Gemm", &["flat", "w"], &output),
         ];
         graph.value_info.clear();
         graph.output[0].r#type = None;

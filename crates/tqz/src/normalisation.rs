@@ -260,7 +260,7 @@ fn fold(norm: &BatchNorm, network: &Network) -> Option<Folded> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::graph::{node, set_int};
+
     use crate::source::Source;
     use ndarray::{ArrayD, IxDyn};
     use rand::{RngExt, SeedableRng};
@@ -297,17 +297,17 @@ mod tests {
         }
         let op = "BatchNormalization";
         graph.node = vec![
-            node("Conv", &[&input, "w1", "b1"], "c1"),
-            node(op, &["c1", "s1", "o1", "m1", "v1"], "n1"),
-            node("Relu", &["n1"], "r1"),
-            node("ConvTranspose", &["r1", "w2"], "c2"),
-            node(op, &["c2", "s2", "o2", "m2", "v2"], "n2"),
-            node("GlobalAveragePool", &["n2"], "p2"),
-            node("Flatten", &["p2"], "f2"),
-            node("Gemm", &["f2", "w3", "b3"], "g3"),
-            node(op, &["g3", "s3", "o3", "m3", "v3"], &output),
+            NodeProto::new("Conv", &[&input, "w1", "b1"], "c1"),
+            NodeProto::new(op, &["c1", "s1", "o1", "m1", "v1"], "n1"),
+            NodeProto::new("Relu", &["n1"], "r1"),
+            NodeProto::new("ConvTranspose", &["r1", "w2"], "c2"),
+            NodeProto::new(op, &["c2", "s2", "o2", "m2", "v2"], "n2"),
+            NodeProto::new("GlobalAveragePool", &["n2"], "p2"),
+            NodeProto::new("Flatten", &["p2"], "f2"),
+            NodeProto::new("Gemm", &["f2", "w3", "b3"], "g3"),
+            NodeProto::new(op, &["g3", "s3", "o3", "m3", "v3"], &output),
         ];
-        set_int(&mut graph.node[3], "group", 2);
+        graph.node[3].set("group", 2);
         graph.value_info.clear();
         model
     }
@@ -356,44 +356,50 @@ mod tests {
             graph.output.push(output);
         };
         let taken = |graph: &mut GraphProto| {
-            graph.node[2] = node("Add", &["n1", "c1"], "r1");
+            graph.node[2] = NodeProto::new("Add", &["n1", "c1"], "r1");
         };
         let shared = |graph: &mut GraphProto| {
-            graph.node[2] = node("Conv", &["n1", "w1"], "r1");
+            graph.node[2] = NodeProto::new("Conv", &["n1", "w1"], "r1");
             let w1 = &mut graph.initializer[0];
             let values: Vec<f32> = w1.to_f32().expect("floats")[..36].to_vec();
             *w1 = TensorProto::from_f32("w1", &[4, 4, 1, 1], &values[..16]).expect("fits");
             let input = graph.input[0].name().to_owned();
-            graph.node[0] = node("Conv", &["wide", "w1", "b1"], "c1");
-            let mut concat = node("Concat", &[&input, &input], "six");
-            set_int(&mut concat, "axis", 1);
+            graph.node[0] = NodeProto::new("Conv", &["wide", "w1", "b1"], "c1");
+            let mut concat = NodeProto::new("Concat", &[&input, &input], "six");
+            concat.set("axis", 1);
             let kernel = TensorProto::from_f32("w0", &[4, 6, 1, 1], &values[..24]).expect("fits");
             graph.initializer.push(kernel);
-            graph.node.insert(0, node("Conv", &["six", "w0"], "wide"));
+            graph
+                .node
+                .insert(0, NodeProto::new("Conv", &["six", "w0"], "wide"));
             graph.node.insert(0, concat);
         };
         let computed = |graph: &mut GraphProto| {
             graph.node[0].input[2] = "relu of b1".to_owned();
-            graph.node.insert(0, node("Relu", &["b1"], "relu of b1"));
+            graph
+                .node
+                .insert(0, NodeProto::new("Relu", &["b1"], "relu of b1"));
         };
         let copied = |graph: &mut GraphProto| {
             graph.node[0].input[1] = "copy of w1".to_owned();
             graph
                 .node
-                .insert(0, node("Identity", &["w1"], "copy of w1"));
+                .insert(0, NodeProto::new("Identity", &["w1"], "copy of w1"));
         };
         let vector_copied = |graph: &mut GraphProto| {
-            graph.node[2] = node("Relu", &["again"], "r1");
+            graph.node[2] = NodeProto::new("Relu", &["again"], "r1");
             for vector in ["s1", "o1", "m1", "v1"] {
                 let copy = format!("copy of {vector}");
-                graph.node.insert(0, node("Identity", &[vector], &copy));
+                graph
+                    .node
+                    .insert(0, NodeProto::new("Identity", &[vector], &copy));
             }
             let copies = ["n1", "copy of s1", "copy of o1", "copy of m1", "copy of v1"];
             let mut first = copies;
             first[0] = "c1";
             let op = "BatchNormalization";
-            graph.node[5] = node(op, &first, "n1");
-            graph.node.insert(6, node(op, &copies, "again"));
+            graph.node[5] = NodeProto::new(op, &first, "n1");
+            graph.node.insert(6, NodeProto::new(op, &copies, "again"));
         };
         let short = |graph: &mut GraphProto| {
             let w1 = &mut graph.initializer[0];

@@ -7,23 +7,12 @@ use tqz::{
 };
 use tqz_engine::{EngineDevice, Network};
 use tqz_onnx::model::tensor_proto::DataType;
-use tqz_onnx::model::{
-    AttributeProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType,
-};
+use tqz_onnx::model::{ModelProto, NodeProto, TensorProto};
 
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
 
 fn demo() -> ModelProto {
     tqz_onnx::decode_model(DEMO).expect("the demo network is valid")
-}
-
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.to_owned()),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
-    }
 }
 
 /// The demo network with its first convolution's kernel stored as half floats with its axes in TensorFlow's order, in one row.
@@ -55,22 +44,9 @@ fn disguised() -> (ModelProto, String) {
     row.set_f32(&flat).expect("half floats");
     let shape = TensorProto::from_i64("shape", &[4], &shape).expect("fits");
     graph.initializer.extend([row, shape]);
-    let attribute = |name: &str, kind: AttributeType| AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(kind as i32),
-        ..AttributeProto::default()
-    };
-    let mut cast = node("Cast", &["row"], "wide");
-    cast.attribute.push(AttributeProto {
-        i: Some(1),
-        ..attribute("to", AttributeType::Int)
-    });
-    let reshape = node("Reshape", &["wide", "shape"], "hwio");
-    let mut transpose = node("Transpose", &["hwio"], &name);
-    transpose.attribute.push(AttributeProto {
-        ints: vec![3, 2, 0, 1],
-        ..attribute("perm", AttributeType::Ints)
-    });
+    let cast = NodeProto::new("Cast", &["row"], "wide").with("to", 1);
+    let reshape = NodeProto::new("Reshape", &["wide", "shape"], "hwio");
+    let transpose = NodeProto::new("Transpose", &["hwio"], &name).with("perm", [3, 2, 0, 1]);
     graph.node.splice(0..0, [cast, reshape, transpose]);
     (model, name)
 }

@@ -8,30 +8,12 @@ use tqz::{
     Source, Statistics, TransformSpec, compress,
 };
 use tqz_engine::{EngineDevice, Network};
-use tqz_onnx::model::{
-    AttributeProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType,
-};
+use tqz_onnx::model::{ModelProto, NodeProto, TensorProto};
 
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
 /// Twice 3 × 32 × 32.
 const INPUTS: usize = 6144;
 const CLASSES: usize = 10;
-
-fn node(op: &str, inputs: &[&str], output: &str, attribute: Option<(&str, i64)>) -> NodeProto {
-    let attribute = attribute.map(|(name, value)| AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(value),
-        ..AttributeProto::default()
-    });
-    NodeProto {
-        op_type: Some(op.to_owned()),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: vec![output.to_owned()],
-        attribute: attribute.into_iter().collect(),
-        ..NodeProto::default()
-    }
-}
 
 /// The demo network's input, twice, and one dense layer to the demo network's output.
 fn wide() -> ModelProto {
@@ -47,9 +29,9 @@ fn wide() -> ModelProto {
         TensorProto::from_f32("b", &[CLASSES], &[0.0; CLASSES]).expect("fits"),
     ];
     graph.node = vec![
-        node("Concat", &[&input, &input], "twice", Some(("axis", 1))),
-        node("Flatten", &["twice"], "flat", None),
-        node("Gemm", &["flat", "w", "b"], &output, Some(("transB", 1))),
+        NodeProto::new("Concat", &[&input, &input], "twice").with("axis", 1),
+        NodeProto::new("Flatten", &["twice"], "flat"),
+        NodeProto::new("Gemm", &["flat", "w", "b"], &output).with("transB", 1),
     ];
     graph.value_info.clear();
     model

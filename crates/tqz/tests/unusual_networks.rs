@@ -3,45 +3,15 @@
 
 use ndarray::{ArrayD, Axis, IxDyn};
 use tqz::{
-    CalibrationSpec, CompressedModel, EncoderConfig, Metric, Outcome, RateTarget, RetrainSpec,
-    Silent, Source, Statistics, Target, TrainingSet, compress,
+    CalibrationSpec, CompressedModel, Effort, EncoderConfig, Images, Metric, Outcome, RateTarget,
+    RetrainSpec, Silent, Source, Statistics, Target, TrainingSet, compress,
 };
 use tqz_engine::{EngineDevice, Network};
-use tqz_onnx::model::{
-    AttributeProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType,
-};
+use tqz_onnx::model::tensor_shape_proto::dimension;
+use tqz_onnx::model::{ModelProto, NodeProto, TensorProto, type_proto};
 
 const DEMO: &[u8] = include_bytes!("../../../assets/demo.onnx");
 const IMAGES: usize = 24;
-
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.to_owned()),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
-    }
-}
-
-fn in_groups(mut node: NodeProto, groups: i64) -> NodeProto {
-    node.attribute.push(AttributeProto {
-        name: Some("group".to_owned()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(groups),
-        ..AttributeProto::default()
-    });
-    node
-}
-
-fn times(mut node: NodeProto, alpha: f32) -> NodeProto {
-    node.attribute.push(AttributeProto {
-        name: Some("alpha".to_owned()),
-        r#type: Some(AttributeType::Float as i32),
-        f: Some(alpha),
-        ..AttributeProto::default()
-    });
-    node
-}
 
 /// Numbers from −1 to 1, the same in every run.
 fn noise(count: usize) -> Vec<f32> {
@@ -64,12 +34,12 @@ fn network(features: usize, stored: Vec<TensorProto>, nodes: Vec<NodeProto>) -> 
     let [input, output] = [&graph.input[0], &graph.output[0]].map(|v| v.name().to_owned());
     graph.initializer = stored;
     graph.initializer.push(tensor("scores", &[features, 10]));
-    graph.node = vec![node("Identity", &[&input], "image")];
+    graph.node = vec![NodeProto::new("Identity", &[&input], "image")];
     graph.node.extend(nodes);
     graph.node.extend([
-        node("GlobalAveragePool", &["features"], "means"),
-        node("Flatten", &["means"], "flat"),
-        node("Gemm", &["flat", "scores"], &output),
+        NodeProto::new("GlobalAveragePool", &["features"], "means"),
+        NodeProto::new("Flatten", &["means"], "flat"),
+        NodeProto::new("Gemm", &["flat", "scores"], &output),
     ]);
     graph.value_info.clear();
     model
@@ -119,8 +89,8 @@ fn groups_of_one_output_see_all_their_inputs() {
             tensor("w", &[4, 2, 1, 1]),
         ],
         vec![
-            node("Conv", &["image", "multiples"], "eight"),
-            in_groups(node("Conv", &["eight", "w"], "features"), 4),
+            NodeProto::new("Conv", &["image", "multiples"], "eight"),
+            NodeProto::new("Conv", &["eight", "w"], "features").with("group", 4),
         ],
     );
     let (_, statistics) = measured(&model);
@@ -142,8 +112,8 @@ fn uses_of_one_tensor_add_up() {
             ..kernel.clone()
         };
         let nodes = vec![
-            node("Conv", &["image", "w"], "between"),
-            node("Conv", &["between", second], "features"),
+            NodeProto::new("Conv", &["image", "w"], "between"),
+            NodeProto::new("Conv", &["between", second], "features"),
         ];
         measured(&network(3, vec![kernel, other], nodes)).1
     };
@@ -161,11 +131,11 @@ fn a_factor_of_a_product_counts() {
         let mut model = network(
             3,
             Vec::new(),
-            vec![node("Identity", &["image"], "features")],
+            vec![NodeProto::new("Identity", &["image"], "features")],
         );
         let graph = model.graph.as_mut().expect("a graph");
         let last = graph.node.len() - 1;
-        graph.node[last] = times(graph.node[last].clone(), alpha);
+        graph.node[last].set("alpha", alpha);
         let values: Vec<f32> = noise(30).iter().map(|v| size * v).collect();
         graph.initializer[0] = TensorProto::from_f32("scores", &[3, 10], &values).expect("fits");
         sensitivity(&measured(&model).1, "scores")
@@ -181,8 +151,8 @@ fn a_tensor_seen_in_two_ways_is_compressed_once() {
         3,
         vec![tensor("w", &[4, 3, 3, 3])],
         vec![
-            node("Conv", &["image", "w"], "down"),
-            node("ConvTranspose", &["down", "w"], "features"),
+            NodeProto::new("Conv", &["image", "w"], "down"),
+            NodeProto::new("ConvTranspose", &["down", "w"], "features"),
         ],
     );
     let (source, statistics) = measured(&model);
@@ -206,7 +176,7 @@ fn a_bias_with_an_axis_in_front_is_trained() {
     let mut model = network(
         3,
         Vec::new(),
-        vec![node("Identity", &["image"], "features")],
+        vec![NodeProto::new("Identity", &["image"], "features")],
     );
     let graph = model.graph.as_mut().expect("a graph");
     graph.initializer.push(tensor("bias", &[1, 10]));
@@ -226,4 +196,42 @@ fn a_bias_with_an_axis_in_front_is_trained() {
     };
     let done = tqz::retrain(&source, &start, (&set, &spec), None, &Silent).expect("trains");
     assert!(matches!(done, Outcome::Finished(_)));
+}
+
+/// A network that leaves its extents open and yet runs on images of one size alone is limited by what it costs on those.
+#[test]
+fn a_limit_on_work_is_of_the_images_where_extents_are_open() {
+    let mut model = network(
+        64,
+        vec![
+            tensor("place", &[3, 32, 1]),
+            tensor("wide", &[64, 3, 1, 1]),
+            tensor("w", &[64, 64, 1, 1]),
+        ],
+        vec![
+            NodeProto::new("Add", &["image", "place"], "placed"),
+            NodeProto::new("Conv", &["placed", "wide"], "many").with("strides", [4, 4]),
+            NodeProto::new("Conv", &["many", "w"], "features"),
+        ],
+    );
+    let input = &mut model.graph.as_mut().expect("a graph").input[0];
+    let tensor = input.r#type.as_mut().and_then(|t| t.value.as_mut());
+    let Some(type_proto::Value::TensorType(tensor)) = tensor else {
+        panic!("the demo network's input is a tensor");
+    };
+    for dim in &mut tensor.shape.as_mut().expect("a shape").dim {
+        dim.value = Some(dimension::Value::DimParam("any".to_owned()));
+    }
+    let (source, statistics) = measured(&model);
+    let mut seen = Images::new();
+    seen.add(&images());
+    let config = EncoderConfig {
+        macs: Some(0.9),
+        effort: Effort::Fast,
+        ..EncoderConfig::new(RateTarget::BitsPerWeight(6.0))
+    };
+    let done = compress(&source, &statistics, Some(&seen), &config, &Silent);
+    let small = CompressedModel::decode(&done.expect("compressible").0).expect("decodes");
+    let costs = small.costs(Some(&[1, 3, 32, 32])).expect("runs");
+    assert!(costs.macs_percent() <= 90.0, "{}", costs.macs_percent());
 }

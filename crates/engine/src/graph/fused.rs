@@ -1,7 +1,7 @@
 //! FusedConv, which ONNX Runtime's optimizer writes: a convolution, a sum and an activation as the
 //! nodes they were, so that the convolution is a layer like any other.
 
-use tqz_onnx::model::{AttributeProto, NodeProto, TensorProto, attribute_proto};
+use tqz_onnx::model::{NodeProto, TensorProto};
 
 use super::NodeLabel;
 use super::build::Builder;
@@ -76,11 +76,8 @@ fn hand_over(nodes: &mut [NodeProto], result: &str, what: &str) -> String {
 
 fn made(op: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
-        op_type: Some(op.to_owned()),
         name: Some(format!("{output}#{op}")),
-        input: inputs.iter().map(ToString::to_string).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
+        ..NodeProto::new(op, inputs, output)
     }
 }
 
@@ -117,12 +114,7 @@ fn activated(op: &str, numbers: &[f32], x: &str, y: &str) -> OpResult<Vec<NodePr
     }
     let mut node = made(op, &[x], y);
     for (name, &number) in names.iter().zip(numbers) {
-        node.attribute.push(AttributeProto {
-            name: Some((*name).to_owned()),
-            f: Some(number),
-            r#type: Some(attribute_proto::AttributeType::Float as i32),
-            ..AttributeProto::default()
-        });
+        node.set(name, number);
     }
     Ok(vec![node])
 }
@@ -130,12 +122,5 @@ fn activated(op: &str, numbers: &[f32], x: &str, y: &str) -> OpResult<Vec<NodePr
 fn constant(number: f32, output: &str) -> OpResult<NodeProto> {
     let tensor = TensorProto::from_f32(output, &[], &[number]);
     let tensor = tensor.map_err(|error| invalid(error.to_string()))?;
-    let mut node = made("Constant", &[], output);
-    node.attribute.push(AttributeProto {
-        name: Some("value".to_owned()),
-        t: Some(Box::new(tensor)),
-        r#type: Some(attribute_proto::AttributeType::Tensor as i32),
-        ..AttributeProto::default()
-    });
-    Ok(node)
+    Ok(made("Constant", &[], output).with("value", tensor))
 }

@@ -67,15 +67,11 @@ const KINDS: [Kind; 6] = [
 /// A convolution of 1 × 1, a bias and one of the kind after it.
 fn after_another(kind: &Kind) -> Network {
     let last = node("Conv", "last", &["mixed", "w", "b"], "output");
-    let last = with_ints(last, "pads", &kind.pads);
-    let last = with_ints(last, "strides", &kind.strides);
-    let mut last = with_ints(last, "dilations", &kind.dilations);
-    last.attribute.push(AttributeProto {
-        name: Some("group".to_owned()),
-        r#type: Some(2),
-        i: Some(kind.group),
-        ..AttributeProto::default()
-    });
+    let last = last
+        .with("pads", kind.pads)
+        .with("strides", kind.strides)
+        .with("dilations", kind.dilations)
+        .with("group", kind.group);
     let graph = GraphProto {
         node: vec![node("Conv", "first", &["input", "before"], "mixed"), last],
         initializer: vec![

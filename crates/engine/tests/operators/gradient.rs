@@ -4,7 +4,7 @@
 
 use ndarray::ArrayD;
 use tqz_engine::{EngineDevice, EngineError, Network, TapRequest};
-use tqz_onnx::model::{AttributeProto, ModelProto, NodeProto, TensorProto};
+use tqz_onnx::model::{ModelProto, NodeProto, TensorProto};
 
 use crate::fixture::{self, Case};
 
@@ -50,16 +50,6 @@ fn loss(network: &Network, inputs: &[ArrayD<f32>], case: &Case) -> Result<f64, E
     Ok(products.sum())
 }
 
-fn node(op: &str, inputs: [&str; 2], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.to_owned()),
-        input: inputs.map(str::to_owned).to_vec(),
-        output: vec![output.to_owned()],
-        attribute: Vec::<AttributeProto>::new(),
-        ..NodeProto::default()
-    }
-}
-
 /// The model with every float input led through an identity product; gives the inputs' names in
 /// the order of the products.
 fn tapped(case: &Case) -> (ModelProto, Vec<String>) {
@@ -97,9 +87,9 @@ fn tapped(case: &Case) -> (ModelProto, Vec<String>) {
             TensorProto::from_i64(&shape, &[dims.len()], &dims).expect("numbers fill the shape"),
         ]);
         front.extend([
-            node("Reshape", [&outside, &flat], &row),
-            node("MatMul", [&row, &unit], &product),
-            node("Reshape", [&product, &shape], &name),
+            NodeProto::new("Reshape", &[&outside, &flat], &row),
+            NodeProto::new("MatMul", &[&row, &unit], &product),
+            NodeProto::new("Reshape", &[&product, &shape], &name),
         ]);
         port.name = Some(outside);
         names.push(name);

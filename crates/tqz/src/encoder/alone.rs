@@ -94,6 +94,7 @@ mod tests {
             statistics,
             config: &EncoderConfig::new(RateTarget::BitsPerWeight(2.5)),
             budget: Budget::new(source, images, Effort::Balanced).expect("runs"),
+            image: None,
             progress: &Silent,
         };
         let pass = Pass::new(job, trust).expect("factored");

@@ -26,6 +26,7 @@ mod trust;
 mod walk;
 mod within;
 
+use ndarray::ArrayD;
 use tqz_format::TqzFile;
 
 use crate::allocate::Hint;
@@ -63,6 +64,8 @@ pub(crate) struct Job<'a> {
     pub(crate) config: &'a EncoderConfig,
     /// How often the network may be run.
     pub(crate) budget: Budget,
+    /// An image that the network runs on, where there is one.
+    pub(crate) image: Option<&'a ArrayD<f32>>,
     /// Who wants to know how far the work is.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -92,6 +95,7 @@ pub fn compress(
         statistics,
         config: &config,
         budget: Budget::default(),
+        image: images.filter(|i| !i.is_empty()).map(|i| i.sample(0)),
         progress,
     };
     let images = images.filter(|i| !i.is_empty() && config.effort != Effort::Fast);

@@ -382,7 +382,7 @@ fn prepare(
 
 /// What the rows of each layer are worth and cost.
 fn worths(job: Job<'_>, prepared: &[Alternatives]) -> Result<Vec<Worth>, TqzError> {
-    let works = work_of_layers(job.source.network(), job.source.layers())?;
+    let works = work_of_layers(job.source.network(), job.source.layers(), job.image)?;
     let worth = |(prepared, work): (&Alternatives, Work)| {
         Worth::new(prepared.layer(), work, prepared.energy())
     };

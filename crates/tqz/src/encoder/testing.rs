@@ -51,6 +51,7 @@ impl Calibrated {
             statistics: &self.statistics,
             config: &self.config,
             budget: Budget::default(),
+            image: None,
             progress: &Silent,
         }
     }

@@ -69,6 +69,7 @@ pub fn compress_within(
         statistics,
         config,
         budget,
+        image: Some(images.sample(0)),
         progress,
     };
     if config.paper.is_some() {

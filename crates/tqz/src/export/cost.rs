@@ -1,6 +1,6 @@
 //! What running a network costs: multiply–accumulates and bytes of weights, layer by layer, as stored and in the transform domain.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn};
 use serde::Serialize;
 use tqz_engine::{Dim, EngineDevice, Network};
 use tqz_onnx::model::ModelProto;
@@ -158,17 +158,18 @@ fn input_shape(network: &Network) -> Vec<usize> {
     port.dims.iter().enumerate().map(extent).collect()
 }
 
-/// Work of each weight tensor's layers for one sample of the network's own input.
+/// Work of each weight tensor's layers for one sample: an image that the network runs on, else an input of its own shape.
 ///
 /// # Errors
 /// The network does not run on it.
 pub(crate) fn work_of_layers(
     network: &Network,
     layers: &[WeightLayer],
+    image: Option<&ArrayD<f32>>,
 ) -> Result<Vec<Work>, TqzError> {
-    layer_work(
-        network,
-        layers,
-        &ArrayD::zeros(IxDyn(&input_shape(network))),
-    )
+    let Some(image) = image else {
+        let made_up = ArrayD::zeros(IxDyn(&input_shape(network)));
+        return layer_work(network, layers, &made_up);
+    };
+    layer_work(network, layers, &image.clone().insert_axis(Axis(0)))
 }

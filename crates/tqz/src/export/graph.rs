@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tqz_onnx::model::{AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto};
+use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
 
 use crate::error::TqzError;
 
@@ -13,78 +13,6 @@ const MAX_DEPTH: usize = 64;
 pub(crate) fn op(node: &NodeProto) -> &str {
     let standard = matches!(node.domain.as_deref(), None | Some("" | "ai.onnx"));
     node.op_type.as_deref().filter(|_| standard).unwrap_or("")
-}
-
-/// A node of the standard domain.
-pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        input: inputs.iter().map(|&name| name.to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: Some(output.to_owned()),
-        op_type: Some(op.to_owned()),
-        ..NodeProto::default()
-    }
-}
-
-/// The attribute of this name.
-pub(crate) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    let mut all = node.attribute.iter();
-    all.find(|attribute| attribute.name.as_deref() == Some(name))
-}
-
-/// A whole number among the attributes.
-pub(crate) fn int(node: &NodeProto, name: &str) -> Option<i64> {
-    attribute(node, name)?.i
-}
-
-/// A float among the attributes.
-pub(crate) fn float(node: &NodeProto, name: &str) -> Option<f32> {
-    attribute(node, name)?.f
-}
-
-/// A list of whole numbers among the attributes; empty where there is none.
-pub(crate) fn ints<'a>(node: &'a NodeProto, name: &str) -> &'a [i64] {
-    attribute(node, name).map_or(&[], |attribute| &attribute.ints)
-}
-
-/// Sets an attribute to a whole number.
-pub(crate) fn set_int(node: &mut NodeProto, name: &str, value: i64) {
-    let made = AttributeProto {
-        i: Some(value),
-        ..empty(name, AttributeType::Int)
-    };
-    set(node, made);
-}
-
-/// Sets an attribute to a list of whole numbers.
-pub(crate) fn set_ints(node: &mut NodeProto, name: &str, values: &[i64]) {
-    let made = AttributeProto {
-        ints: values.to_vec(),
-        ..empty(name, AttributeType::Ints)
-    };
-    set(node, made);
-}
-
-/// Sets an attribute to a float.
-pub(crate) fn set_float(node: &mut NodeProto, name: &str, value: f32) {
-    let made = AttributeProto {
-        f: Some(value),
-        ..empty(name, AttributeType::Float)
-    };
-    set(node, made);
-}
-
-fn empty(name: &str, kind: AttributeType) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(kind as i32),
-        ..AttributeProto::default()
-    }
-}
-
-fn set(node: &mut NodeProto, made: AttributeProto) {
-    node.attribute.retain(|a| a.name != made.name);
-    node.attribute.push(made);
 }
 
 /// Index of the node that makes each value.

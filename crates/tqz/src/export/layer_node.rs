@@ -6,7 +6,7 @@ use tqz_format::{LayerRecord, Layout, MatrixShape};
 use tqz_onnx::model::{DataType, GraphProto, NodeProto, TensorProto};
 
 use super::chain::Positions;
-use super::graph::{float, int, ints, makers, numbers, op};
+use super::graph::{makers, numbers, op};
 use crate::error::TqzError;
 
 /// The operator of a layer, as far as weights are concerned.
@@ -46,12 +46,12 @@ impl LayerNode {
             let name = node.input.get(at)?;
             stored.get(name.as_str()).copied()
         };
-        let trans_a = int(node, "transA").unwrap_or(0) != 0;
+        let trans_a = node.find_int("transA").unwrap_or(0) != 0;
         let (kind, weight_at) = match op(node) {
             "Conv" => (Kind::Conv, 1),
             "ConvTranspose" => (Kind::ConvTranspose, 1),
             "Gemm" if !trans_a => {
-                let rows_first = int(node, "transB").unwrap_or(0) != 0;
+                let rows_first = node.find_int("transB").unwrap_or(0) != 0;
                 (Kind::Gemm { rows_first }, 1)
             }
             "MatMul" if is_stored(1).is_some() => (Kind::MatMulRight, 1),
@@ -73,7 +73,7 @@ impl LayerNode {
         if dims.contains(&0) || (dense && dims.len() != 2) || dims.len() < 2 {
             return None;
         }
-        let groups = usize::try_from(int(node, "group").unwrap_or(1)).ok()?;
+        let groups = usize::try_from(node.find_int("group").unwrap_or(1)).ok()?;
         // Of a convolution outputs, of a transposed one inputs are what groups divide first.
         if groups == 0 || !dims[0].is_multiple_of(groups) {
             return None;
@@ -138,7 +138,11 @@ impl LayerNode {
 }
 
 fn positions(node: &NodeProto, kind: Kind) -> Positions {
-    let strides: f64 = ints(node, "strides").iter().map(|&s| s as f64).product();
+    let strides: f64 = node
+        .find_ints("strides")
+        .iter()
+        .map(|&s| s as f64)
+        .product();
     match kind {
         Kind::Conv => Positions {
             inputs: strides,
@@ -219,9 +223,9 @@ pub(crate) fn folded_norms(
 
 /// Average pooling that sees no padding: every output is a mean of inputs.
 fn averages_inside(node: &NodeProto) -> bool {
-    let unpadded = ints(node, "pads").iter().all(|&p| p == 0)
-        && super::graph::attribute(node, "auto_pad").is_none()
-        && int(node, "ceil_mode").unwrap_or(0) == 0;
+    let unpadded = node.find_ints("pads").iter().all(|&p| p == 0)
+        && node.find("auto_pad").is_none()
+        && node.find_int("ceil_mode").unwrap_or(0) == 0;
     match op(node) {
         "GlobalAveragePool" => true,
         "AveragePool" => unpadded,
@@ -235,7 +239,7 @@ fn affine(
     stored: &BTreeMap<&str, &TensorProto>,
 ) -> Result<Option<Affine>, TqzError> {
     let outputs = node.output.iter().filter(|name| !name.is_empty()).count();
-    let training = int(node, "training_mode").unwrap_or(0) != 0;
+    let training = node.find_int("training_mode").unwrap_or(0) != 0;
     let named = node.output.first().is_some_and(|name| !name.is_empty());
     if op(node) != "BatchNormalization"
         || outputs != 1
@@ -259,7 +263,7 @@ fn affine(
     if [bias.len(), mean.len(), variance.len()] != [n; 3] {
         return Ok(None);
     }
-    let epsilon = f64::from(float(node, "epsilon").unwrap_or(1e-5));
+    let epsilon = f64::from(node.find_float("epsilon").unwrap_or(1e-5));
     let scale: Vec<f64> = gain
         .iter()
         .zip(variance)

@@ -3,7 +3,7 @@
 
 use tqz_onnx::model::{ModelProto, NodeProto, OperatorSetIdProto};
 
-use super::graph::{attribute, has_subgraphs, op};
+use super::graph::{has_subgraphs, op};
 use super::simplify::opset;
 
 /// Operator set and IR version with the type, by bits.
@@ -65,7 +65,7 @@ fn keeps_meaning(node: &NodeProto, opset: i64) -> bool {
         "BatchNormalization" => opset >= 14 || node.output.len() == 1,
         "Resize" => opset >= 19,
         changed if CHANGED.contains(&changed) => {
-            changed.starts_with("Reduce") && attribute(node, "axes").is_none() && opset >= 18
+            changed.starts_with("Reduce") && node.find("axes").is_none() && opset >= 18
         }
         _ => true,
     }

@@ -9,7 +9,7 @@ use tqz_format::LayerRecord;
 use tqz_onnx::model::{GraphProto, NodeProto};
 
 use super::chain::{Branch, Stage, branches};
-use super::graph::{Names, float, node, op, reads, set_float, set_int, set_ints, stored, sweep};
+use super::graph::{Names, op, reads, stored, sweep};
 use super::layer_node::{Kind, LayerNode, folded_norms};
 use super::subject::{Subject, output};
 use super::weights::{Made, Storage};
@@ -139,13 +139,13 @@ impl Rewriter<'_> {
         }
         if branches.len() > 1 {
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            let mut concat = node("Concat", &parts, &subject.output);
+            let mut concat = NodeProto::new("Concat", &parts, &subject.output);
             let axis = match subject.layer.kind {
                 Kind::Conv | Kind::ConvTranspose => 1,
                 Kind::MatMulLeft => -2,
                 _ => -1,
             };
-            set_int(&mut concat, "axis", axis);
+            concat.set("axis", axis);
             nodes.append(&mut self.made.nodes);
             nodes.push(concat);
         }
@@ -271,26 +271,26 @@ impl Rewriter<'_> {
         nodes: &mut Vec<NodeProto>,
     ) -> Result<(), TqzError> {
         let mut made = match subject.layer.kind {
-            Kind::MatMulRight => node("MatMul", &[value, weight], output),
-            Kind::MatMulLeft => node("MatMul", &[weight, value], output),
+            Kind::MatMulRight => NodeProto::new("MatMul", &[value, weight], output),
+            Kind::MatMulLeft => NodeProto::new("MatMul", &[weight, value], output),
             Kind::Gemm { .. } => {
-                let mut gemm = node("Gemm", &[value, weight], output);
-                set_int(&mut gemm, "transB", 1);
+                let mut gemm = NodeProto::new("Gemm", &[value, weight], output);
+                gemm.set("transB", 1);
                 if last.is_some() {
-                    let of = |name| float(subject.node, name).unwrap_or(1.0);
-                    set_float(&mut gemm, "alpha", of("alpha"));
-                    set_float(&mut gemm, "beta", of("beta"));
+                    let of = |name| subject.node.find_float(name).unwrap_or(1.0);
+                    gemm.set("alpha", of("alpha"));
+                    gemm.set("beta", of("beta"));
                 }
                 gemm
             }
             Kind::Conv | Kind::ConvTranspose if !spatial => {
-                let mut conv = node("Conv", &[value, weight], output);
+                let mut conv = NodeProto::new("Conv", &[value, weight], output);
                 let ones = vec![1; subject.layer.kernel().len()];
-                set_ints(&mut conv, "kernel_shape", &ones);
+                conv.set("kernel_shape", ones.as_slice());
                 conv
             }
             Kind::Conv | Kind::ConvTranspose => {
-                let mut conv = node(op(subject.node), &[value, weight], output);
+                let mut conv = NodeProto::new(op(subject.node), &[value, weight], output);
                 conv.attribute.clone_from(&subject.node.attribute);
                 conv
             }
@@ -347,8 +347,8 @@ mod tests {
     }
 
     fn rewritten(opset: i64, data_type: DataType) -> Vec<NodeProto> {
-        let mut gemm = node("Gemm", &["x", "w"], "y");
-        set_int(&mut gemm, "transB", 1);
+        let mut gemm = NodeProto::new("Gemm", &["x", "w"], "y");
+        gemm.set("transB", 1);
         let mut weight = TensorProto::from_f32("w", &[16, 32], &[0.5; 512]).expect("legal");
         weight.data_type = Some(data_type as i32);
         let mut graph = GraphProto {

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tqz_onnx::model::{GraphProto, ModelProto, NodeProto, TensorProto};
 
-use super::graph::{
-    Names, has_subgraphs, int, ints, node, op, output_names, reads, set_ints, sort, stored, sweep,
-};
+use super::graph::{Names, has_subgraphs, op, output_names, reads, sort, stored, sweep};
 use crate::error::TqzError;
 
 /// Applies all of it to the main graph.
@@ -134,7 +132,7 @@ fn clamp_before_joining(graph: &mut GraphProto) {
                 Some(known) => known.clone(),
                 None => {
                     let output = names.fresh(&format!("{part}#relu"));
-                    made.push(node("Relu", &[part], &output));
+                    made.push(NodeProto::new("Relu", &[part], &output));
                     // A part that is joined again is clamped no second time.
                     clamped.insert(part.clone(), output.clone());
                     output
@@ -164,8 +162,8 @@ fn merge_pads(graph: &mut GraphProto, opset: i64) -> Result<(), TqzError> {
             op(n) == "Conv"
                 && n.input.first() == Some(&to)
                 && !n.input[1..].contains(&to)
-                && ints(n, "auto_pad").is_empty()
-                && super::graph::attribute(n, "auto_pad").is_none()
+                && n.find_ints("auto_pad").is_empty()
+                && n.find("auto_pad").is_none()
         };
         let takers = graph.node.iter().filter(|n| takes(n)).count();
         if read.get(&to) != Some(&takers) || pads.len() < 4 {
@@ -183,10 +181,10 @@ fn merge_pads(graph: &mut GraphProto, opset: i64) -> Result<(), TqzError> {
             .collect();
         for conv in graph.node.iter_mut().filter(|n| takes(n)) {
             let mut sum = spatial.clone();
-            for (sum, own) in sum.iter_mut().zip(ints(conv, "pads")) {
+            for (sum, own) in sum.iter_mut().zip(conv.find_ints("pads")) {
                 *sum += own;
             }
-            set_ints(conv, "pads", &sum);
+            conv.set("pads", sum.as_slice());
             conv.input[0] = from.clone();
         }
     }
@@ -196,15 +194,15 @@ fn merge_pads(graph: &mut GraphProto, opset: i64) -> Result<(), TqzError> {
 /// The numbers of a node that pads with zeros by a stored list for all axes.
 fn zero_pads(graph: &GraphProto, index: usize, opset: i64) -> Result<Option<Vec<i64>>, TqzError> {
     let pad = &graph.node[index];
-    let mode = super::graph::attribute(pad, "mode").and_then(|a| a.s.clone());
+    let mode = pad.find("mode").and_then(|a| a.s.clone());
     let constant = mode.is_none_or(|mode| mode == b"constant");
     if op(pad) != "Pad" || !constant || pad.input.is_empty() || pad.output.len() != 1 {
         return Ok(None);
     }
     if opset < 11 {
-        let zero = super::graph::float(pad, "value").unwrap_or(0.0) == 0.0;
-        let pads = ints(pad, "pads").to_vec();
-        return Ok(Some(pads).filter(|_| zero && int(pad, "axes").is_none()));
+        let zero = pad.find_float("value").unwrap_or(0.0) == 0.0;
+        let pads = pad.find_ints("pads").to_vec();
+        return Ok(Some(pads).filter(|_| zero && pad.find_int("axes").is_none()));
     }
     let all = stored(graph);
     let get = |at: usize| pad.input.get(at).filter(|name| !name.is_empty());
@@ -227,7 +225,6 @@ fn zero_pads(graph: &GraphProto, index: usize, opset: i64) -> Result<Option<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::graph::set_int;
     use tqz_onnx::model::{OperatorSetIdProto, ValueInfoProto};
 
     fn model(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>) -> ModelProto {
@@ -265,13 +262,13 @@ mod tests {
     fn zero_padding_becomes_the_convolutions() {
         let pads = TensorProto::from_i64("p", &[8], &[0, 0, 0, 1, 0, 0, 2, 3]).expect("valid");
         let weights = TensorProto::from_f32("w", &[1, 1, 1, 1], &[1.0]).expect("valid");
-        let mut conv = node("Conv", &["padded", "w"], "y");
-        set_ints(&mut conv, "pads", &[1, 0, 0, 0]);
-        let nodes = vec![node("Pad", &["x", "p"], "padded"), conv];
+        let mut conv = NodeProto::new("Conv", &["padded", "w"], "y");
+        conv.set("pads", [1, 0, 0, 0]);
+        let nodes = vec![NodeProto::new("Pad", &["x", "p"], "padded"), conv];
         let found = simplified(nodes, vec![pads, weights]);
         assert_eq!(ops(&found), ["Conv"]);
         assert_eq!(found[0].input[0], "x");
-        assert_eq!(ints(&found[0], "pads"), [1, 1, 2, 3]);
+        assert_eq!(found[0].find_ints("pads"), [1, 1, 2, 3]);
     }
 
     #[test]
@@ -279,8 +276,8 @@ mod tests {
         let pads = TensorProto::from_i64("p", &[8], &[1, 0, 0, 0, 0, 0, 0, 0]).expect("valid");
         let weights = TensorProto::from_f32("w", &[1, 1, 1, 1], &[1.0]).expect("valid");
         let nodes = vec![
-            node("Pad", &["x", "p"], "padded"),
-            node("Conv", &["padded", "w"], "y"),
+            NodeProto::new("Pad", &["x", "p"], "padded"),
+            NodeProto::new("Conv", &["padded", "w"], "y"),
         ];
         assert_eq!(
             ops(&simplified(nodes, vec![pads, weights])),
@@ -291,18 +288,18 @@ mod tests {
     #[test]
     fn relus_move_before_concats_and_are_shared() {
         let concat = |inputs: &[&str], output: &str| {
-            let mut made = node("Concat", inputs, output);
-            set_int(&mut made, "axis", 1);
+            let mut made = NodeProto::new("Concat", inputs, output);
+            made.set("axis", 1);
             made
         };
         let nodes = vec![
-            node("Sigmoid", &["x"], "a"),
-            node("Tanh", &["x"], "b"),
+            NodeProto::new("Sigmoid", &["x"], "a"),
+            NodeProto::new("Tanh", &["x"], "b"),
             concat(&["a", "b"], "ab"),
-            node("Relu", &["ab"], "r"),
-            node("Exp", &["r"], "c"),
+            NodeProto::new("Relu", &["ab"], "r"),
+            NodeProto::new("Exp", &["r"], "c"),
             concat(&["ab", "c"], "abc"),
-            node("Relu", &["abc"], "y"),
+            NodeProto::new("Relu", &["abc"], "y"),
         ];
         let found = simplified(nodes, vec![]);
         let count = |name: &str| ops(&found).iter().filter(|&&op| op == name).count();
@@ -313,7 +310,10 @@ mod tests {
 
     #[test]
     fn identities_go_unless_they_are_outputs() {
-        let nodes = vec![node("Identity", &["x"], "i"), node("Identity", &["i"], "y")];
+        let nodes = vec![
+            NodeProto::new("Identity", &["x"], "i"),
+            NodeProto::new("Identity", &["i"], "y"),
+        ];
         let found = simplified(nodes, vec![]);
         assert_eq!(ops(&found), ["Identity"]);
         assert_eq!(found[0].input, ["x"]);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tqz_onnx::model::{DataType, NodeProto, TensorProto};
 
 use super::chain::Factor;
-use super::graph::{Names, node, set_int};
+use super::graph::Names;
 use crate::error::TqzError;
 
 /// How weights are stored.
@@ -141,8 +141,8 @@ impl Made {
         let output = self.names.fresh(&format!("{value}#{suffix}"));
         let made = match factors {
             None => {
-                let mut cast = node(op, &[value], &output);
-                set_int(&mut cast, "to", DataType::Float as i64);
+                let mut cast = NodeProto::new(op, &[value], &output);
+                cast.set("to", DataType::Float as i64);
                 cast
             }
             Some((dims, factors)) => {
@@ -152,7 +152,7 @@ impl Made {
                     false => (dims.to_vec(), factors),
                 };
                 let name = self.floats(&format!("{value}#scale"), &dims, factors)?;
-                node(op, &[value, &name], &output)
+                NodeProto::new(op, &[value, &name], &output)
             }
         };
         self.nodes.push(made);

@@ -1,50 +1,13 @@
-//! Arrays that a network is run on, from .npy and .npz files. A header is believed only as far as bytes follow it, and none is
-//! believed before memory is taken.
+//! Arrays that a network is run on, from .npy and .npz files.
 
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, bail};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
-use ndarray_npy::npy::header::Header;
+use tqz_data::{Held, NumpyHeader};
 
 use crate::commands::open;
-
-/// Longest array, unpacked.
-const MAX_ARRAY_BYTES: u64 = 4 << 30;
-/// Largest ratio of an array's bytes to the packed ones, as for sets of images.
-const MAX_RATIO: u64 = 256;
-/// Arrays of up to this many bytes may be packed as tightly as they like.
-const FREE_BYTES: u64 = 16 << 20;
-/// Longest header of an array; numpy's own are of 128 bytes.
-const MAX_HEADER_BYTES: usize = 1 << 16;
-
-/// What holds an array.
-#[derive(Debug, Clone, Copy)]
-enum Held {
-    /// A file of so many bytes.
-    File(u64),
-    /// An entry of an archive, packed into so many bytes.
-    Packed(u64),
-}
-
-impl Held {
-    /// Refuses an array of so many bytes, with its header, that cannot be there.
-    fn check(self, header: u64, bytes: u64) -> anyhow::Result<()> {
-        match self {
-            Self::File(held) => ensure!(
-                header + bytes == held,
-                "its header announces {bytes} bytes of numbers, {} follow it",
-                held.saturating_sub(header)
-            ),
-            Self::Packed(packed) => ensure!(
-                bytes <= FREE_BYTES || bytes / MAX_RATIO <= packed,
-                "its {packed} bytes unpack to {bytes}, more than {MAX_RATIO} times as many; give it as an .npy file"
-            ),
-        }
-        Ok(())
-    }
-}
 
 /// The array of an .npy file.
 ///
@@ -97,100 +60,34 @@ fn archive(file: impl Read + std::io::Seek, names: &[String]) -> anyhow::Result<
 
 /// An array of floats, or of doubles, bytes or whole numbers as floats.
 fn array(mut file: impl Read, held: Held) -> anyhow::Result<ArrayD<f32>> {
-    let start = header_bytes(&mut file).context("it is no array of numpy")?;
-    let header = Header::from_reader(&mut Cursor::new(&start)).context("its header is damaged")?;
-    let shape = &header.shape;
-    let numbers = Numbers::of(&header)?;
-    let bytes = shape
-        .iter()
-        .try_fold(numbers.size, |product, &dim| product.checked_mul(dim))
-        .and_then(|bytes| u64::try_from(bytes).ok())
-        .filter(|&bytes| bytes <= MAX_ARRAY_BYTES)
-        .ok_or_else(|| anyhow!("its shape {shape:?} asks for more than {MAX_ARRAY_BYTES} bytes"))?;
-    held.check(start.len() as u64, bytes)?;
-    let mut data = Vec::new();
-    // One byte more than announced, so that a longer array shows; the buffer grows with what comes.
-    file.take(bytes + 1).read_to_end(&mut data)?;
-    ensure!(
-        data.len() as u64 == bytes,
-        "its shape {shape:?} asks for {bytes} bytes, but {} are there",
-        if data.len() as u64 > bytes {
-            "more"
-        } else {
-            "fewer"
-        }
-    );
-    let values = numbers.read(data);
-    let order = IxDyn(shape).set_f(header.layout.is_fortran());
-    Ok(ArrayD::from_shape_vec(order, values)?)
-}
-
-/// Everything before the numbers: mark, version, length and the header itself.
-fn header_bytes(file: &mut impl Read) -> anyhow::Result<Vec<u8>> {
-    let mut start = vec![0; 8];
-    file.read_exact(&mut start)?;
-    ensure!(
-        start.starts_with(b"\x93NUMPY"),
-        "it does not start with numpy's mark"
-    );
-    let mut length = [0; 4];
-    let width = if start[6] == 1 { 2 } else { 4 };
-    file.read_exact(&mut length[..width])?;
-    start.extend(&length[..width]);
-    let length = u32::from_le_bytes(length) as usize;
-    ensure!(
-        length <= MAX_HEADER_BYTES,
-        "its header is of {length} bytes; legal are up to {MAX_HEADER_BYTES}"
-    );
-    let mut text = vec![0; length];
-    file.read_exact(&mut text)?;
-    start.extend(text);
-    Ok(start)
+    let header = NumpyHeader::read(&mut file).map_err(anyhow::Error::msg)?;
+    let to_floats = to_floats(&header.dtype)?;
+    let size = header.item_bytes().map_err(anyhow::Error::msg)?;
+    let mut data = header.data(file, held).map_err(anyhow::Error::msg)?;
+    if header.is_big_endian() {
+        data.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
+    let order = IxDyn(&header.dims).set_f(header.fortran_order);
+    Ok(ArrayD::from_shape_vec(order, to_floats(&data))?)
 }
 
 /// All numbers as floats, from their bytes with the smallest of each first.
 type ToFloats = fn(&[u8]) -> Vec<f32>;
 
-/// How an array's numbers are stored.
-struct Numbers {
-    /// Bytes of one.
-    size: usize,
-    big_endian: bool,
-    to_floats: ToFloats,
-}
-
-impl Numbers {
-    /// # Errors
-    /// Another type than one of those read here.
-    fn of(header: &Header) -> anyhow::Result<Self> {
-        let named = header.type_descriptor.as_string();
-        let named = named.map_or("a structure", String::as_str);
-        let (size, to_floats): (usize, ToFloats) = match named.get(1..) {
-            Some("f4") => (4, |data| each(data, f32::from_le_bytes)),
-            Some("f8") => (8, |data| {
-                each(data, |bytes| f64::from_le_bytes(bytes) as f32)
-            }),
-            Some("u1") => (1, |data| each(data, |[byte]| f32::from(byte))),
-            Some("i8") => (8, |data| {
-                each(data, |bytes| i64::from_le_bytes(bytes) as f32)
-            }),
-            _ => bail!(
-                "its type is {named}; float32 (<f4), float64 (<f8), uint8 (|u1) and int64 (<i8) are legal: convert it with astype"
-            ),
-        };
-        Ok(Self {
-            size,
-            big_endian: named.starts_with('>'),
-            to_floats,
-        })
-    }
-
-    fn read(&self, mut data: Vec<u8>) -> Vec<f32> {
-        if self.big_endian {
-            data.chunks_exact_mut(self.size).for_each(<[u8]>::reverse);
-        }
-        (self.to_floats)(&data)
-    }
+/// How numbers of a type become floats.
+///
+/// # Errors
+/// Another type than one of those read here.
+fn to_floats(dtype: &str) -> anyhow::Result<ToFloats> {
+    Ok(match dtype.get(1..) {
+        Some("f4") => |data| each(data, f32::from_le_bytes),
+        Some("f8") => |data| each(data, |bytes| f64::from_le_bytes(bytes) as f32),
+        Some("u1") => |data| each(data, |[byte]| f32::from(byte)),
+        Some("i8") => |data| each(data, |bytes| i64::from_le_bytes(bytes) as f32),
+        _ => bail!(
+            "its type is {dtype}; float32 (<f4), float64 (<f8), uint8 (|u1) and int64 (<i8) are legal: convert it with astype"
+        ),
+    })
 }
 
 /// Every number of `N` bytes.
@@ -203,7 +100,7 @@ fn each<const N: usize>(data: &[u8], number: fn([u8; N]) -> f32) -> Vec<f32> {
 mod tests {
     use super::*;
     use ndarray_npy::WriteNpyExt;
-    use std::io::Write;
+    use std::io::{Cursor, Write};
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();

@@ -8,7 +8,7 @@ use super::place::Plan;
 use super::ranges::{Activations, Scale};
 use super::weights::{LayerWeights, Rounding, quantize_bias, quantize_rows};
 use crate::error::TqzError;
-use crate::export::graph::{Names, node, numbers, output_names, set_int, stored, sweep};
+use crate::export::graph::{Names, numbers, output_names, stored, sweep};
 use crate::export::layer_node::{Kind, LayerNode};
 
 /// The bias of a quantized layer, to be corrected.
@@ -149,9 +149,12 @@ impl Writer<'_> {
             true if float != name => name.to_owned(),
             _ => self.names.fresh(&format!("{name}#restored")),
         };
-        self.nodes
-            .push(node("QuantizeLinear", &[float, &step, &zero], &levels));
-        self.nodes.push(node(
+        self.nodes.push(NodeProto::new(
+            "QuantizeLinear",
+            &[float, &step, &zero],
+            &levels,
+        ));
+        self.nodes.push(NodeProto::new(
             "DequantizeLinear",
             &[&levels, &step, &zero],
             &restored,
@@ -237,8 +240,8 @@ impl Writer<'_> {
         }
         let output = self.names.fresh(&format!("{wanted}#floats"));
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        let mut restore = node("DequantizeLinear", &inputs, &output);
-        set_int(&mut restore, "axis", axis);
+        let mut restore = NodeProto::new("DequantizeLinear", &inputs, &output);
+        restore.set("axis", axis);
         self.nodes.push(restore);
         Ok((output, tensor))
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
 
-use super::super::graph::{float, makers, op, output_names, reads, stored};
+use super::super::graph::{makers, op, output_names, reads, stored};
 use super::super::layer_node::{Kind, LayerNode};
 
 /// What a node does to the values it takes, as far as eight bits are concerned.
@@ -255,8 +255,8 @@ fn role(node: &NodeProto, stored: &BTreeMap<&str, &TensorProto>) -> Role {
             let dims = stored.get(name.as_str()).and_then(|t| t.dims_usize().ok());
             dims.is_some_and(|dims| dims == [layer.rows()])
         });
-        let plain =
-            float(node, "beta").unwrap_or(1.0) == 1.0 && float(node, "alpha").unwrap_or(1.0) == 1.0;
+        let plain = node.find_float("beta").unwrap_or(1.0) == 1.0
+            && node.find_float("alpha").unwrap_or(1.0) == 1.0;
         let fits = match layer.kind {
             Kind::Conv => true,
             Kind::Gemm { .. } => plain,

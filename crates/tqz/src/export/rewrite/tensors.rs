@@ -2,11 +2,11 @@
 //! as integers that the runtime scales, and its bias.
 
 use tqz_format::LayerRecord;
-use tqz_onnx::model::TensorProto;
+use tqz_onnx::model::{NodeProto, TensorProto};
 
 use super::Rewriter;
 use crate::error::TqzError;
-use crate::export::graph::{node, numbers};
+use crate::export::graph::numbers;
 use crate::export::layer_node::{Affine, Kind};
 use crate::export::subject::{Subject, product};
 use crate::export::weights::Placement;
@@ -92,10 +92,12 @@ impl Rewriter<'_> {
         let shape = names.fresh(&format!("{}#shape", layer.weight));
         let shape_tensor = TensorProto::from_i64(&shape, &[dims.len()], &dims)?;
         self.made.tensors.push(shape_tensor);
-        self.made.nodes.push(node("MatMul", &pair, &product));
         self.made
             .nodes
-            .push(node("Reshape", &[&product, &shape], &output));
+            .push(NodeProto::new("MatMul", &pair, &product));
+        self.made
+            .nodes
+            .push(NodeProto::new("Reshape", &[&product, &shape], &output));
         Ok(Some(output))
     }
 
