@@ -53,8 +53,10 @@ pub(crate) struct Args {
     /// What the transform mixes
     #[arg(long, value_enum, default_value_t = AxisName::Column)]
     axis: AxisName,
-    /// Paper's quantizer: blocks of one bit-depth and step in each of a layer's matrices, at most [default: 16]
-    #[arg(long, value_name = "B")]
+    #[arg(long, value_name = "B", help = format!(
+        "Paper's quantizer: blocks of one bit-depth and step in each of a layer's matrices, at most [default: {}]",
+        PaperSpec::default().blocks
+    ))]
     blocks: Option<usize>,
     /// Paper's quantizer: the error by which steps are chosen [default: output]
     #[arg(long, value_enum)]
@@ -72,8 +74,10 @@ pub(crate) struct Args {
     /// Paper's quantizer: also write a page with the D(R) curves of every layer, those measured among them
     #[arg(long, value_name = "PAGE.html")]
     curves: Option<PathBuf>,
-    /// Weight of a bit against squared error (0: plain rounding) [default: 0.12]
-    #[arg(long, value_name = "L", allow_negative_numbers = true)]
+    #[arg(long, value_name = "L", allow_negative_numbers = true, help = format!(
+        "Weight of a bit against squared error (0: plain rounding) [default: {}]",
+        QuantizerSpec::default().lambda
+    ))]
     lambda: Option<f64>,
     /// Dependent (trellis-coded) quantization: a tenth smaller, twice as long [default: as the preset, not with fast]
     #[arg(long, value_name = "true|false")]

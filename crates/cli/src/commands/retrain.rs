@@ -146,23 +146,21 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let spec = spec(args, (&set, cut), common.seed)?;
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
-    let kept_start = match args.makes_start() {
-        true => kept_start(args, &checkpoint, common.seed)?,
-        false => checkpoint.with_extension("start.tqz"),
-    };
-    check_own_files(args, (&checkpoint, &kept_start, &output), common.force)?;
+    let kept_start = kept_start(args, &checkpoint, common.seed)?;
+    let kept = kept_start.as_deref();
+    check_own_files(args, (&checkpoint, kept, &output), common.force)?;
     let resume = match args.resume && checkpoint.exists() {
         true => Some(super::read(&checkpoint)?),
         false => None,
     };
-    if resume.is_some() && args.makes_start() && !kept_start.exists() {
+    if resume.is_some() && kept.is_some_and(|kept| !kept.exists()) {
         let shown = checkpoint.display();
         let told = format!(
             "{shown} was made by other options, another network or card: give these again, or another --checkpoint"
         );
         return Err(Usage::new(told).into());
     }
-    let start = start_file(args, (&source, &set), (&kept_start, common.seed), &bars)?;
+    let start = start_file(args, (&source, &set), (kept, common.seed), &bars)?;
     let start_seconds = begin.elapsed().as_secs_f64();
     let follower = Follower::new(
         &bars,
@@ -187,8 +185,8 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     write_file(&output, &retrained.bytes, common.force)?;
     // They are of no more use; a file that cannot be removed does no harm. A start that the user gave is the user's.
     let _ = std::fs::remove_file(&checkpoint);
-    if args.makes_start() {
-        let _ = std::fs::remove_file(&kept_start);
+    if let Some(kept) = kept {
+        let _ = std::fs::remove_file(kept);
     }
     let outcome = Outcome {
         output: output.display().to_string(),
@@ -238,14 +236,12 @@ fn tell(args: &Args, (set, images): (&TrainingSet, usize), cut: Cut, console: &C
 /// Refuses to write over files of an earlier run that is not gone on with.
 fn check_own_files(
     args: &Args,
-    (checkpoint, kept_start, output): (&Path, &Path, &Path),
+    (checkpoint, kept_start, output): (&Path, Option<&Path>, &Path),
     force: bool,
 ) -> anyhow::Result<()> {
     let mut written = vec![checkpoint];
     written.extend(args.log.as_deref());
-    if args.makes_start() {
-        written.push(kept_start);
-    }
+    written.extend(kept_start);
     let mut names: Vec<&Path> = written.iter().copied().chain([output]).collect();
     let from = args.from.as_deref();
     names.extend(from.filter(|from| whole(from) != whole(output)));

@@ -344,7 +344,7 @@ fn decoded(source: &Source, bytes: &[u8]) -> Result<Network, TqzError> {
                 "the file does not hold it; it was made from another network",
             )
         })?;
-        weights.insert(layer.name.clone(), source.decoded(layer, record)?);
+        weights.extend([source.decoded_by_name(layer, record)?]);
     }
     Ok(source.network().with_weights(&weights)?)
 }

@@ -20,11 +20,18 @@ const MORE_START_IMAGES: usize = 4096;
 const MANY_WEIGHTS: u64 = 2_000_000;
 
 /// Where what is compressed here is kept, beside the checkpoint: its name has a checksum of all that the file is made of, so that a
-/// start made otherwise is not found.
+/// start made otherwise is not found. None where training begins from a file that was given.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(super) fn kept_start(args: &Args, checkpoint: &Path, seed: u64) -> anyhow::Result<PathBuf> {
+pub(super) fn kept_start(
+    args: &Args,
+    checkpoint: &Path,
+    seed: u64,
+) -> anyhow::Result<Option<PathBuf>> {
+    if !args.makes_start() {
+        return Ok(None);
+    }
     let mut sum = crc32fast::Hasher::new();
     let preset = args.preset.unwrap_or(Preset::Balanced);
     let images = (&args.images.source, args.images.images);
@@ -36,23 +43,26 @@ pub(super) fn kept_start(args: &Args, checkpoint: &Path, seed: u64) -> anyhow::R
         add_file(&mut sum, &file)?;
     }
     let ending = format!("start-{:08x}.tqz", sum.finalize());
-    Ok(checkpoint.with_extension(ending))
+    Ok(Some(checkpoint.with_extension(ending)))
 }
 
-/// The bytes that training begins from. What is compressed here is kept at `kept`, where a run that goes on finds it.
+/// The bytes that training begins from: those of the file given, or what is compressed here and kept at `kept`, where a run that goes on
+/// finds it.
 pub(super) fn start_file(
     args: &Args,
     training: (&Source, &TrainingSet),
-    (kept, seed): (&Path, u64),
+    (kept, seed): (Option<&Path>, u64),
     bars: &Bars,
 ) -> anyhow::Result<Vec<u8>> {
-    match &args.from {
-        Some(path) if !args.reallocate => return read(path),
-        _ if args.resume && kept.exists() => return read(kept),
+    match (kept, &args.from) {
+        (None, Some(given)) => return read(given),
+        (Some(kept), _) if args.resume && kept.exists() => return read(kept),
         _ => {}
     }
     let bytes = compressed(args, training, seed, bars)?;
-    write_file(kept, &bytes, true)?;
+    if let Some(kept) = kept {
+        write_file(kept, &bytes, true)?;
+    }
     Ok(bytes)
 }
 
@@ -123,7 +133,8 @@ mod tests {
         let line = ["retrain", &model, "--data", &card];
         let line = line.into_iter().chain(more.split_whitespace());
         let args = Line::try_parse_from(line).expect("legal").args;
-        kept_start(&args, Path::new("a/m.checkpoint"), seed).expect("named")
+        let kept = kept_start(&args, Path::new("a/m.checkpoint"), seed);
+        kept.expect("named").expect("made")
     }
 
     #[test]
