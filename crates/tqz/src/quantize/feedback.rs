@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use ndarray::{Array2, s};
+use pulp::{Arch, Simd, WithSimd};
 use tqz_format::dequantize::step;
 use tqz_format::entropy::COST_ONE_BIT;
 use tqz_format::limits::MAX_LEVEL;
@@ -95,6 +96,8 @@ struct Pass<'a> {
     trellis: Option<Trellis>,
     /// Per group, what a column's own error costs as it is being quantized.
     curvature: Vec<Vec<f64>>,
+    /// The widest vectors that the processor has.
+    vectors: Arch,
 }
 
 impl<'a> Pass<'a> {
@@ -122,6 +125,7 @@ impl<'a> Pass<'a> {
             kept: kept.to_vec(),
             trellis: problem.dependent.then(|| Trellis::new(rows)),
             curvature: problem.col_sensitivity.to_vec(),
+            vectors: Arch::new(),
         }
     }
 
@@ -206,8 +210,14 @@ impl<'a> Pass<'a> {
         levels
     }
 
-    /// Quantizes column j, row after row.
+    /// Quantizes column j, row after row, with the widest vectors that the processor has: the same levels with any.
     fn column(&mut self, j: usize, carried: &mut [f32]) {
+        let (vectors, pass) = (self.vectors, self);
+        vectors.dispatch(Column { pass, j, carried });
+    }
+
+    #[inline(always)]
+    fn column_with_any(&mut self, j: usize, carried: &mut [f32]) {
         carried.fill(0.0);
         self.model.begin_column(j);
         let mut state = TrellisState::default();
@@ -233,6 +243,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The levels of column j with the least cost, where they depend on each other.
+    #[inline(always)]
     fn best_path(&mut self, j: usize) -> Option<Vec<i32>> {
         let mut trellis = self.trellis.take()?;
         trellis.begin(self.model.path());
@@ -259,6 +270,7 @@ impl<'a> Pass<'a> {
         Some(levels)
     }
 
+    #[inline(always)]
     fn entry(&self, r: usize, j: usize) -> Entry {
         let group = r / self.problem.group_rows();
         let sensitivity = self.problem.row_sensitivity[r] * self.curvature[group][j];
@@ -273,6 +285,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Takes in the level of (row, column): what it errs by, and what that pushes into the rows below.
+    #[inline(always)]
     fn settle(&mut self, (r, j): (usize, usize), entry: &Entry, level: i32, carried: &mut [f32]) {
         let problem = self.problem;
         let group_rows = problem.group_rows();
@@ -351,6 +364,22 @@ impl<'a> Pass<'a> {
                 1.0,
             );
         }
+    }
+}
+
+/// A column to be quantized, compiled for every width of vectors.
+struct Column<'a, 'b> {
+    pass: &'a mut Pass<'b>,
+    j: usize,
+    carried: &'a mut [f32],
+}
+
+impl WithSimd for Column<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.pass.column_with_any(self.j, self.carried);
     }
 }
 

@@ -75,6 +75,7 @@ impl Trellis {
     }
 
     /// Goes on by one row; rows without a place have no level; a bit costs `price` in units of c².
+    #[inline(always)]
     pub(super) fn step(
         &mut self,
         row: usize,
@@ -139,6 +140,7 @@ impl Trellis {
     }
 
     /// Pushes the errors of row `row` into the rows after it up to `end`.
+    #[inline(always)]
     pub(super) fn push(&mut self, row: usize, factors: &[f32], end: usize) {
         for (number, survivor) in self.survivors.iter().enumerate() {
             let Some(survivor) = survivor else { continue };

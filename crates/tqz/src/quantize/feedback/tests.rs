@@ -96,6 +96,38 @@ fn descent_lowers_distortion_with_the_price_of_bits() {
     }
 }
 
+/// The width of a processor's vectors is nothing that a file may depend on.
+#[test]
+fn levels_are_the_same_with_and_without_vectors() {
+    let (w, a, g) = case(40, 100);
+    let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
+    let cols = [input[0].d()];
+    for dependent in [false, true] {
+        let problem = Problem {
+            coefficients: &w,
+            period: 5,
+            input: &input,
+            output: &output,
+            row_sensitivity: &output[0].d,
+            col_sensitivity: &cols,
+            c: 0.1,
+            lambda: 0.12,
+            dependent,
+            descents: 2,
+        };
+        let steps = problem.steps(StepFactors::Both);
+        let all: Vec<u32> = (0..40).collect();
+        let [plain, vectors] = [Arch::Scalar, Arch::new()].map(|vectors| {
+            let mut pass = Pass::new(&problem, &steps, &all);
+            pass.vectors = vectors;
+            pass.run(&steps).expect("in range")
+        });
+        assert_eq!(plain.matrix, vectors.matrix, "{dependent}");
+        assert_eq!(plain.distortion.to_bits(), vectors.distortion.to_bits());
+        assert!(plain.matrix.coded_levels().iter().any(|level| *level != 0));
+    }
+}
+
 /// Whatever it does to the cost: what is reported, and pushed into columns, is that of the levels.
 #[test]
 fn descent_keeps_account_of_errors() {
