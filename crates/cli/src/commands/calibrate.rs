@@ -13,6 +13,7 @@ use tqz::{CalibrationSpec, Images, Metric, Progress, Source, Statistics};
 use tqz_data::DataSet;
 
 use crate::Common;
+use crate::commands::network_files::check_apart_from_tensors;
 use crate::data::{DataArgs, open};
 use crate::output::{Console, check_apart, check_free, thousands, write_file};
 use crate::progress::Bars;
@@ -226,6 +227,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let named = [args.model.as_path(), &args.calib, &output].into_iter();
     let named = named.chain(args.from.source.as_deref());
     check_apart(named.collect(), "network, card, images and output")?;
+    check_apart_from_tensors(&args.model, &[&output])?;
     check_free(&output, common.force)?;
     let device = super::device(common)?;
     let source = Source::read(&args.model, &device)?;

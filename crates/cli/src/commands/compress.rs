@@ -1,6 +1,8 @@
 //! `tqz compress`: a trained ONNX network and calibration images → a small .tqz file.
 
-use std::path::{Path, PathBuf};
+mod checks;
+
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -21,8 +23,9 @@ use crate::commands::names::{AxisName, OrderName, Preset, StepByName, TransformN
 use crate::commands::network_files::network_bytes;
 use crate::commands::target::TargetArgs;
 use crate::data::{DataArgs, open};
-use crate::output::{Console, Usage, check_apart, check_free, thousands, usage, write_file};
+use crate::output::{Console, thousands, usage, write_file};
 use crate::progress::Bars;
+use checks::{check_outputs, check_quantizer};
 
 /// Arguments of `tqz compress`.
 #[derive(Debug, clap::Args)]
@@ -246,51 +249,6 @@ fn limited_macs(
         );
     }
     Ok(percent)
-}
-
-/// Refuses options of another quantizer than the preset's, which would do nothing.
-fn check_quantizer(args: &Args) -> anyhow::Result<()> {
-    let paper = matches!(args.preset, Preset::Paper);
-    let given = [
-        ("--blocks", true, args.blocks.is_some()),
-        ("--step-by", true, args.step_by.is_some()),
-        ("--order", true, args.order.is_some()),
-        ("--lambda", false, args.lambda.is_some()),
-        ("--no-feedback", false, args.no_feedback),
-    ];
-    let idle = |(_, of_paper, given): &&(&str, bool, bool)| *given && *of_paper != paper;
-    let Some((option, of_paper, _)) = given.iter().find(idle) else {
-        return Ok(());
-    };
-    let told = match of_paper {
-        true => "goes with --preset paper alone",
-        false => "does nothing with --preset paper: leave one out",
-    };
-    Err(Usage::new(format!("{option} {told}")).into())
-}
-
-/// Refuses names that could not be written in the end, or would be written over each other.
-fn check_outputs(args: &Args, output: &Path, force: bool) -> anyhow::Result<()> {
-    let others = [
-        &args.curves,
-        &args.measured_curves,
-        &args.stats,
-        &args.calib,
-    ];
-    let others = others.into_iter().flatten().map(PathBuf::as_path);
-    let others = others.chain(args.from.source.as_deref());
-    let names = [args.model.as_path(), output];
-    let names = names.into_iter().chain(others).collect();
-    let roles = "network, statistics, card, images, output and files of curves";
-    check_apart(names, roles)?;
-    check_free(output, force)?;
-    // Points that are there are gone on with.
-    let measured = args.measured_curves.as_ref();
-    measured.map_or(Ok(()), |curves| check_free(curves, true))?;
-    match &args.curves {
-        Some(page) => check_free(page, force),
-        None => Ok(()),
-    }
 }
 
 /// The paper's file, its curves measured and shown as asked for; a size that cannot be reached leaves no page.

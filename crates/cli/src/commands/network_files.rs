@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::open;
+use crate::output::{Usage, whole};
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
@@ -27,6 +28,27 @@ pub(crate) fn network_files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
     });
     Ok(std::iter::once(path.to_owned()).chain(others).collect())
+}
+
+/// Refuses to write over the files of a network's tensors.
+///
+/// # Errors
+/// The name of one among those that are to be written.
+pub(crate) fn check_apart_from_tensors(network: &Path, written: &[&Path]) -> anyhow::Result<()> {
+    // What is wrong with a network is told when it is read.
+    let Ok(files) = network_files(network) else {
+        return Ok(());
+    };
+    let beside: Vec<PathBuf> = files[1..].iter().map(|file| whole(file)).collect();
+    match written.iter().find(|path| beside.contains(&whole(path))) {
+        None => Ok(()),
+        Some(path) => Err(Usage::new(format!(
+            "{} holds tensors of {}; give what is written another name",
+            path.display(),
+            network.display()
+        ))
+        .into()),
+    }
 }
 
 /// Bytes of a network on disk, with those of its tensors that lie beside it.
@@ -84,6 +106,16 @@ mod tests {
         let alone = std::fs::metadata(&path).expect("there").len();
         assert!(alone < whole / 2, "{alone} of {whole}");
         assert!(network_bytes(&path).expect("counted") > whole * 9 / 10);
-        assert_eq!(network_files(&path).expect("listed").len(), 2);
+        let files = network_files(&path).expect("listed");
+        assert_eq!(files.len(), 2);
+        let apart = |written: &[&Path]| check_apart_from_tensors(&path, written);
+        assert!(apart(&[Path::new("other.tqz")]).is_ok());
+        let tensors = folder
+            .path()
+            .join("../")
+            .join(folder.path())
+            .join(&files[1]);
+        let told = apart(&[Path::new("other.tqz"), &tensors]).expect_err("kept");
+        assert!(told.to_string().contains("holds tensors of"), "{told}");
     }
 }

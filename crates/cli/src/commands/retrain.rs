@@ -15,6 +15,7 @@ use tqz_data::Layout;
 
 use crate::Common;
 use crate::commands::names::Preset;
+use crate::commands::network_files::check_apart_from_tensors;
 use crate::data::{DataArgs, open};
 use crate::output::{Console, Stopped, Usage, check_apart, check_free, usage, whole, write_file};
 use crate::progress::Bars;
@@ -251,6 +252,8 @@ fn check_own_files(
         names,
         "network, card, images, output, start, checkpoint and log",
     )?;
+    let all: Vec<&Path> = written.iter().copied().chain([output]).collect();
+    check_apart_from_tensors(&args.model, &all)?;
     for path in written {
         check_free(path, force || args.resume)
             .context("give --resume to go on with an earlier run")?;

@@ -12,6 +12,7 @@ use ndarray_npy::WriteNpyExt;
 use serde::Serialize;
 
 use crate::Common;
+use crate::commands::network_files::check_apart_from_tensors;
 use crate::output::{Console, Usage, check_apart, check_free, table, write_file};
 use crate::progress::Bars;
 use crate::runtime::{RuntimeArgs, RuntimeName};
@@ -65,6 +66,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
             named.chain([output.as_path()]).collect(),
             "network, input, card and output",
         )?;
+        check_apart_from_tensors(&args.model, &[output])?;
         check_free(output, common.force)?;
     }
     let runtime = args.runtime.chosen()?;
@@ -119,7 +121,8 @@ fn input_names(model: &tqz_onnx::model::ModelProto) -> Vec<String> {
 fn inputs(args: &Args, (names, seed): (&[String], u64)) -> anyhow::Result<Vec<ArrayD<f32>>> {
     let path = &args.input;
     match (ending(path).as_str(), &args.card) {
-        ("npy", _) => Ok(vec![arrays::npy(path)?]),
+        ("npy", None) => Ok(vec![arrays::npy(path)?]),
+        ("npy", Some(_)) => Err(Usage::new("an array is run as it is: leave --card out").into()),
         ("npz", None) => arrays::npz(path, names),
         (_, Some(card)) => images::images(path, card, seed),
         _ => Err(Usage::new("images need --card CARD, which says how they are prepared").into()),
