@@ -20,7 +20,7 @@ mod writer;
 
 pub use dependent::TrellisState;
 pub use entropy::{
-    BitIo, CandidateCosts, ColumnPath, Counter, LevelContext, LevelModel, MatrixSpec,
+    BitIo, CandidateCosts, ColumnPath, Counter, KnownRow, LevelContext, LevelModel, MatrixSpec,
 };
 pub use error::FormatError;
 pub use header::{Directory, SIGNATURE, SectionEntry, SectionKind};

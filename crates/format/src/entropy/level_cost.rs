@@ -1,9 +1,20 @@
 //! What levels would cost: the encoder chooses among candidates by the model that writes them.
 
-use super::COST_ONE_BIT;
 use super::level_model::{LevelContext, LevelModel};
 use super::level_tables::UNARY;
+use super::surroundings::{ColumnPath, RowView};
 use super::tables::cost;
+use super::{COST_ONE_BIT, Prob};
+use crate::dependent::TrellisState;
+
+/// What is known of a row before its level, whatever stands above it in the column: the same for all paths down the column.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownRow {
+    row: usize,
+    view: RowView,
+    /// That its level is negative.
+    negative: Prob,
+}
 
 /// Costs of the candidates for one level, in 1/65536 bit, signs included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +46,54 @@ impl LevelModel {
     /// Costs of 0, of the level one nearer to zero and of `level` (not 0) in one go.
     #[must_use]
     pub fn candidate_costs(&self, context: &LevelContext, level: i32) -> CandidateCosts {
+        let sign = self.predict_sign(context.row, (context.class, context.log_slow));
+        self.costs_by_sign(context, level, sign)
+    }
+
+    /// What all paths down the current column know of a row.
+    ///
+    /// # Panics
+    /// If `row` is not below the number of rows.
+    #[must_use]
+    #[inline]
+    pub fn known_row(&self, row: usize) -> KnownRow {
+        let view = self.around.view(row);
+        let negative = self.predict_sign(row, (view.class, view.log_slow));
+        KnownRow {
+            row,
+            view,
+            negative,
+        }
+    }
+
+    /// As [`LevelModel::context_on`], for one of several paths to the same row.
+    #[must_use]
+    #[inline(always)]
+    pub fn context_from(
+        &self,
+        row: &KnownRow,
+        path: &ColumnPath,
+        state: TrellisState,
+    ) -> LevelContext {
+        self.context_of((row.row, &row.view), path, state)
+    }
+
+    /// As [`LevelModel::candidate_costs`], for one of several paths to the same row.
+    #[must_use]
+    pub fn candidate_costs_from(
+        &self,
+        row: &KnownRow,
+        context: &LevelContext,
+        level: i32,
+    ) -> CandidateCosts {
+        self.costs_by_sign(context, level, row.negative)
+    }
+
+    #[inline(always)]
+    fn costs_by_sign(&self, context: &LevelContext, level: i32, sign: Prob) -> CandidateCosts {
         let p = self.predict(context, 0);
         let negative = level < 0;
-        let start = cost(p, true)
-            + cost(self.predict_sign(context), negative)
-            + context.shift * COST_ONE_BIT;
+        let start = cost(p, true) + cost(sign, negative) + context.shift * COST_ONE_BIT;
         let signed = context.with_sign(negative);
         let rest = level.unsigned_abs().saturating_sub(1);
         let zero = cost(p, false);

@@ -7,7 +7,7 @@ use super::level_tables::{
 };
 use super::mixing::{Mixer, Slot, code_mixed};
 use super::sign_model::{SignContext, SignModel};
-use super::surroundings::{ColumnPath, LOG_ONE, MAX_CLASS, Surroundings, exp8, log8};
+use super::surroundings::{ColumnPath, LOG_ONE, MAX_CLASS, RowView, Surroundings, exp8, log8};
 use super::{BitIo, Prob};
 use crate::dependent::TrellisState;
 
@@ -34,9 +34,9 @@ const LOW_CONTEXTS: usize = 32;
 const FIRST_MIXERS: [Mixer<INPUTS>; UNARY] = [Mixer(FIRST_WEIGHTS); UNARY];
 
 /// Where a level stands: what the model knows before coding it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LevelContext {
-    row: usize,
+    pub(crate) row: usize,
     /// Low bits of magnitudes that are coded after the unary part.
     pub(crate) shift: u32,
     /// 1 if there are low bits, and 2 more in the odd quantizer.
@@ -44,9 +44,9 @@ pub struct LevelContext {
     /// Contexts of decision 0.
     slots: [u32; INPUTS],
     /// Size class of the predicted level with its sign.
-    class: i32,
+    pub(crate) class: i32,
     /// Logarithm of the row's slow mean.
-    log_slow: i32,
+    pub(crate) log_slow: i32,
 }
 
 /// The adaptive probabilities of a level's decisions 1 and on, "is the unary part at least the decision's index".
@@ -96,7 +96,7 @@ const ROW: usize = 3;
 /// [`LevelModel::begin_column`], then for each row in turn [`LevelModel::context`] and [`LevelModel::code`].
 #[derive(Debug, Clone)]
 pub struct LevelModel {
-    around: Surroundings,
+    pub(crate) around: Surroundings,
     /// By input and context; of decision 0 alone, so that they are close together where most levels are zero.
     zero: [Vec<Slot>; INPUTS],
     unary: [Vec<Decisions>; INPUTS],
@@ -184,8 +184,19 @@ impl LevelModel {
     #[must_use]
     #[inline(always)]
     pub fn context_on(&self, path: &ColumnPath, row: usize, state: TrellisState) -> LevelContext {
-        let (view, above) = (self.around.view(row), path.above);
-        let expected = self.around.log_expected(&view, path);
+        self.context_of((row, &self.around.view(row)), path, state)
+    }
+
+    /// The same of a row that has been looked at.
+    #[inline(always)]
+    pub(crate) fn context_of(
+        &self,
+        (row, view): (usize, &RowView),
+        path: &ColumnPath,
+        state: TrellisState,
+    ) -> LevelContext {
+        let above = path.above;
+        let expected = self.around.log_expected(view, path);
         let sum = match view.sum + above[0] {
             small @ 0..=1 => small as usize,
             2..=3 => 2,
@@ -252,21 +263,21 @@ impl LevelModel {
     }
 
     #[inline]
-    fn sign_context(&self, context: &LevelContext) -> SignContext {
-        let taps = self.around.taps(context.row);
+    fn sign_context(&self, row: usize, (class, log_slow): (i32, i32)) -> SignContext {
         SignContext::new(
-            taps,
-            context.class,
-            context.log_slow,
+            self.around.taps(row),
+            class,
+            log_slow,
             self.around.position(),
         )
     }
 
-    /// Probability that the level is negative: foreseeable inside kernels, whose neighbours are alike.
+    /// Probability that the row's level is negative: foreseeable inside kernels, whose neighbours are alike. Class of the predicted level and
+    /// logarithm of the slow mean are the row's.
     #[inline]
-    pub(crate) fn predict_sign(&self, context: &LevelContext) -> Prob {
+    pub(crate) fn predict_sign(&self, row: usize, known: (i32, i32)) -> Prob {
         match self.around.has_kernels() {
-            true => self.signs.predict(&self.sign_context(context)),
+            true => self.signs.predict(&self.sign_context(row, known)),
             false => Prob::HALF,
         }
     }
@@ -279,7 +290,11 @@ impl LevelModel {
         negative: bool,
     ) -> bool {
         match self.around.has_kernels() {
-            true => self.signs.code(io, &self.sign_context(context), negative),
+            true => {
+                let known = (context.class, context.log_slow);
+                let context = self.sign_context(context.row, known);
+                self.signs.code(io, &context, negative)
+            }
             false => io.bit(Prob::HALF, negative),
         }
     }

@@ -17,7 +17,7 @@ pub use adaptive::AdaptiveBit;
 pub use byte_model::ByteModel;
 pub use coder::{Decoder, Encoder};
 pub use counter::{Counter, Part, PartBits};
-pub use level_cost::CandidateCosts;
+pub use level_cost::{CandidateCosts, KnownRow};
 pub use level_model::{LevelContext, LevelModel, MatrixSpec};
 pub use surroundings::ColumnPath;
 pub use tables::cost;

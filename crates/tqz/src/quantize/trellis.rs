@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tqz_format::entropy::COST_ONE_BIT;
 use tqz_format::limits::MAX_LEVEL;
-use tqz_format::{ColumnPath, LevelContext, LevelModel, TrellisState};
+use tqz_format::{ColumnPath, KnownRow, LevelContext, LevelModel, TrellisState};
 
 use crate::quantize::feedback::Entry;
 
@@ -88,6 +88,7 @@ impl Trellis {
             return;
         };
         let per_unit = price / f64::from(COST_ONE_BIT);
+        let known = model.known_row(place);
         let mut best: [Option<Survivor>; STATES] = [None; STATES];
         let mut branches = [Branch::default(); STATES];
         let costs = self.survivors.iter().flatten().map(|s| s.cost);
@@ -100,8 +101,8 @@ impl Trellis {
             let state = TrellisState::numbered(number);
             let due = f64::from(entry.pushed + self.carried[number][row]);
             let target = (entry.w - due) / entry.step;
-            let context = model.context_on(&survivor.path, place, state);
-            for (index, bits) in candidates(state, target, (model, &context)) {
+            let context = model.context_from(&known, &survivor.path, state);
+            for (index, bits) in candidates(state, target, (model, &known, &context)) {
                 let level = f64::from(state.level(index));
                 let miss = level - target;
                 let cost = survivor.cost + miss * miss * entry.weight + per_unit * f64::from(bits);
@@ -175,13 +176,13 @@ impl Trellis {
 fn candidates(
     state: TrellisState,
     target: f64,
-    (model, context): (&LevelModel, &LevelContext),
+    (model, row, context): (&LevelModel, &KnownRow, &LevelContext),
 ) -> impl Iterator<Item = (i32, u32)> {
     let odd = f64::from(u8::from(state.is_odd()));
     // Toward zero is down; `floor` is a call where processors are not asked for more than all have.
     let below = (((target.abs() + odd) / 2.0) as i32).min(MAX_LEVEL / 2 - 1);
     let sign = if target < 0.0 { -1 } else { 1 };
-    let bits = model.candidate_costs(context, sign * (below + 1));
+    let bits = model.candidate_costs_from(row, context, sign * (below + 1));
     let all = [
         (sign * (below + 1), bits.upper),
         (sign * below, bits.lower),

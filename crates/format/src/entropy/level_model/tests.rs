@@ -127,6 +127,10 @@ proptest! {
             prop_assert_eq!(costs.zero, model.cost(&context, 0));
             prop_assert_eq!(costs.lower, model.cost(&context, level - level.signum()));
             prop_assert_eq!(costs.upper, model.cost(&context, level));
+            let row = model.known_row(0);
+            let again = model.context_from(&row, &model.path(), TrellisState::default());
+            prop_assert_eq!(again, context);
+            prop_assert_eq!(model.candidate_costs_from(&row, &again, level), costs);
         }
     }
 }
