@@ -28,21 +28,35 @@ fn distortion(w: &Array2<f32>, matrix: &LevelMatrix, a: &Array2<f64>, g: &Array2
     (g.dot(&error) * error.dot(a)).sum()
 }
 
+/// Levels that do not depend on each other at the usual price, each chosen once; kernels and steps are each test's own.
+fn problem<'a>(
+    coefficients: &'a Array2<f32>,
+    (input, output): (&'a [ColumnFactor], &'a [UnitUpper]),
+    (row_sensitivity, col_sensitivity): (&'a [f64], &'a [Vec<f64>]),
+) -> Problem<'a> {
+    Problem {
+        coefficients,
+        period: 1,
+        input,
+        output,
+        row_sensitivity,
+        col_sensitivity,
+        c: 1.0,
+        lambda: 0.12,
+        dependent: false,
+        descents: 0,
+    }
+}
+
 #[test]
 fn distortion_reported_is_that_of_the_levels() {
     let (w, a, g) = case(24, 70);
     let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
+    let cols = [input[0].d()];
     let problem = Problem {
-        coefficients: &w,
         period: 7,
-        input: &input,
-        output: &output,
-        row_sensitivity: &output[0].d,
-        col_sensitivity: &[input[0].d()],
         c: 0.02,
-        lambda: 0.12,
-        dependent: false,
-        descents: 0,
+        ..problem(&w, (&input, &output), (&output[0].d, &cols))
     };
     let outcome = quantize(&problem, &problem.steps(StepFactors::Both)).expect("in range");
     let direct = distortion(&w, &outcome.matrix, &a, &g);
@@ -63,16 +77,10 @@ fn descent_lowers_distortion_with_the_price_of_bits() {
     for (dependent, output) in [(false, &output[..0]), (true, &output[..0]), (true, &output)] {
         let rows = output.first().map_or(vec![1.0; 40], |g| g.d.clone());
         let problem = Problem {
-            coefficients: &w,
             period: 5,
-            input: &input,
-            output,
-            row_sensitivity: &rows,
-            col_sensitivity: &cols,
             c: 0.4,
-            lambda: 0.12,
             dependent,
-            descents: 0,
+            ..problem(&w, (&input, output), (&rows, &cols))
         };
         let white = Array2::eye(40);
         let g = if output.is_empty() { &white } else { &g };
@@ -104,16 +112,11 @@ fn levels_are_the_same_with_and_without_vectors() {
     let cols = [input[0].d()];
     for dependent in [false, true] {
         let problem = Problem {
-            coefficients: &w,
             period: 5,
-            input: &input,
-            output: &output,
-            row_sensitivity: &output[0].d,
-            col_sensitivity: &cols,
             c: 0.1,
-            lambda: 0.12,
             dependent,
             descents: 2,
+            ..problem(&w, (&input, &output), (&output[0].d, &cols))
         };
         let steps = problem.steps(StepFactors::Both);
         let all: Vec<u32> = (0..40).collect();
@@ -141,16 +144,10 @@ fn descent_keeps_account_of_errors() {
     let cols = [input[0].d()];
     for dependent in [false, true] {
         let problem = Problem {
-            coefficients: &w,
             period: 5,
-            input: &input,
-            output: &output,
-            row_sensitivity: &output[0].d,
-            col_sensitivity: &cols,
             c: 0.2,
-            lambda: 0.12,
             dependent,
-            descents: 0,
+            ..problem(&w, (&input, &output), (&output[0].d, &cols))
         };
         let steps = problem.steps(StepFactors::Both);
         let all: Vec<u32> = (0..24).collect();
@@ -190,16 +187,10 @@ fn descent_in_blocks_is_that_of_single_columns() {
     let input = [factor(&[&a])];
     let cols = [input[0].d()];
     let problem = Problem {
-        coefficients: &w,
         period: 9,
-        input: &input,
-        output: &[],
-        row_sensitivity: &[1.0; 6],
-        col_sensitivity: &cols,
         c: 0.05,
         lambda: 0.0,
-        dependent: false,
-        descents: 0,
+        ..problem(&w, (&input, &[]), (&[1.0; 6], &cols))
     };
     let steps = problem.steps(StepFactors::None);
     let step = step(steps.base);
@@ -231,16 +222,10 @@ fn feedback_on_each_side_lowers_distortion_at_equal_steps() {
     let (rows, cols) = (vec![1.0; 24], [vec![1.0; 70]]);
     let at = |input: &[ColumnFactor], output: &[UnitUpper]| {
         let problem = Problem {
-            coefficients: &w,
             period: 7,
-            input,
-            output,
-            row_sensitivity: &rows,
-            col_sensitivity: &cols,
             c: 0.1,
             lambda: 0.0,
-            dependent: false,
-            descents: 0,
+            ..problem(&w, (input, output), (&rows, &cols))
         };
         let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
         distortion(&w, &outcome.matrix, &a, &g)
@@ -261,17 +246,12 @@ fn blocks_of_a_push_errors_as_the_whole_matrix_does() {
     let parts = [a.slice(s![..40, ..40]), a.slice(s![40.., 40..])].map(|p| p.to_owned());
     let output = [unit_upper(&g).expect("definite")];
     let levels = |input: &[ColumnFactor], descents: usize| {
+        let cols = [input[0].d()];
         let problem = Problem {
-            coefficients: &w,
             period: 9,
-            input,
-            output: &output,
-            row_sensitivity: &output[0].d,
-            col_sensitivity: &[input[0].d()],
             c: 0.05,
-            lambda: 0.12,
-            dependent: false,
             descents,
+            ..problem(&w, (input, &output), (&output[0].d, &cols))
         };
         let outcome = quantize(&problem, &problem.steps(StepFactors::Both));
         outcome.expect("in range").matrix.to_row_major()
@@ -293,17 +273,12 @@ fn groups_are_coded_as_if_they_were_alone() {
         .map(|_| unit_upper(&g.slice(s![..6, ..6]).to_owned()).expect("definite"))
         .collect();
     let rows: Vec<f64> = halves.iter().flat_map(|h| h.d.clone()).collect();
+    let cols = [factors[0].d(), factors[1].d()];
     let joint = Problem {
-        coefficients: &w,
         period: 9,
-        input: &factors,
-        output: &halves,
-        row_sensitivity: &rows,
-        col_sensitivity: &[factors[0].d(), factors[1].d()],
         c: 0.05,
         lambda: 0.0,
-        dependent: false,
-        descents: 0,
+        ..problem(&w, (&factors, &halves), (&rows, &cols))
     };
     let steps = Steps {
         base: -200,
@@ -347,16 +322,9 @@ fn dependent_levels_follow_each_other_and_save_bits_at_equal_distortion() {
     let (input, output) = ([factor(&[&a])], [unit_upper(&g).expect("definite")]);
     let cols = [input[0].d()];
     let plain = Problem {
-        coefficients: &w,
         period: 7,
-        input: &input,
-        output: &output,
-        row_sensitivity: &output[0].d,
-        col_sensitivity: &cols,
         c: 0.03,
-        lambda: 0.12,
-        dependent: false,
-        descents: 0,
+        ..problem(&w, (&input, &output), (&output[0].d, &cols))
     };
     let (bits, least) = spent(&plain, (&a, &g));
     // Larger steps until the distortion is that of the plain levels.
@@ -384,17 +352,12 @@ fn rows_without_levels_are_no_part_of_a_path() {
     for r in [0, 5, 6, 11] {
         w.row_mut(r).fill(1e-4);
     }
+    let cols = [vec![1.0; 30]];
     let problem = Problem {
-        coefficients: &w,
         period: 1,
-        input: &[],
-        output: &[],
-        row_sensitivity: &[1.0; 12],
-        col_sensitivity: &[vec![1.0; 30]],
         c: 0.2,
-        lambda: 0.12,
         dependent: true,
-        descents: 0,
+        ..problem(&w, (&[], &[]), (&[1.0; 12], &cols))
     };
     let outcome = quantize(&problem, &problem.steps(StepFactors::None)).expect("in range");
     assert_eq!(outcome.matrix.active_rows(), [1, 2, 3, 4, 7, 8, 9, 10]);
