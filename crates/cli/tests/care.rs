@@ -7,6 +7,7 @@ use desk::{Desk, assets};
 use tqz_onnx::model::{
     ModelProto, NodeProto, TensorProto, tensor_shape_proto::dimension::Value as Extent, type_proto,
 };
+use tqz_onnx::{ExternalData, WriteOptions, write_model_with};
 
 fn write(desk: &Desk, name: &str, bytes: impl AsRef<[u8]>) {
     std::fs::write(desk.path(name), bytes).expect("written");
@@ -122,6 +123,27 @@ fn outputs_are_never_written_over_what_is_read() {
         assert!(told.contains(kept), "{told}");
         assert!(desk.read(kept) == before, "{line}");
     }
+    let options = WriteOptions {
+        external: ExternalData::Always,
+        external_from_bytes: 0,
+        ..WriteOptions::default()
+    };
+    let model = tqz_onnx::read_model(&assets("demo.onnx")).expect("readable");
+    write_model_with(&desk.path("apart.onnx"), &model, &options).expect("written");
+    let tensors = "apart.onnx.data";
+    let before = desk.read(tensors);
+    assert!(before.len() > 1000);
+    for line in [
+        "compress apart.onnx --calib CALIB --images 4 --bits 4 -o",
+        "calibrate apart.onnx --calib CALIB --images 4 -o",
+        "retrain apart.onnx --data CALIB --images 4 --bits 4 --steps 1 -o",
+        "retrain apart.onnx --data CALIB --images 4 --bits 4 --steps 1 -o a.tqz --log",
+        "run apart.onnx --input a.npy -o",
+    ] {
+        let told = desk.refused(&format!("{line} {tensors} --force"), 2);
+        assert!(told.contains("holds tensors of"), "{told}");
+        assert!(desk.read(tensors) == before, "{line}");
+    }
     let told = desk.refused("merge m.stats m.stats -o all.stats", 1);
     assert!(told.contains("m.stats"), "{told}");
 }
@@ -145,6 +167,8 @@ fn options_that_would_do_nothing_are_wrong_usage() {
         desk.refused(&format!("export d.tqz -o a.onnx {more}"), 2);
         desk.refused(&format!("decompress d.tqz -o a.onnx {more}"), 2);
     }
+    let told = desk.refused("run MODEL --input nowhere.npy --card CALIB", 2);
+    assert!(told.contains("leave --card out"), "{told}");
     desk.refused("bench MODEL --seconds -1", 2);
     desk.refused("bench MODEL --seconds nan", 2);
     let told = desk.refused(
@@ -182,7 +206,7 @@ fn costs_are_of_an_input_that_the_network_takes() {
     write(&desk, "choosy.onnx", tqz_onnx::encode_model(&choosy()));
     let path = |name: &str| assets(name).display().to_string().replace('\\', "/");
     let sweep = format!(
-        "title = \"choosy\"\nbits = [2.0]\npresets = [\"fast\"]\n[[network]]\nname = \"choosy\"\nmodel = \"choosy.onnx\"\n\
+        "title = \"choosy\"\nbits = [2.0]\npresets = [\"fast\"]\nmacs = [1.0]\n[[network]]\nname = \"choosy\"\nmodel = \"choosy.onnx\"\n\
          calib = {{ card = \"{}\", images = 8 }}\ntest = {{ card = \"{}\", images = 8 }}\n",
         path("demo-calib.toml"),
         path("demo-test.toml")
@@ -190,6 +214,12 @@ fn costs_are_of_an_input_that_the_network_takes() {
     write(&desk, "sweep.toml", sweep);
     let made = desk.json("sweep sweep.toml -o out");
     assert!(made["points"][0]["macs_percent"].is_number(), "{made}");
+    let limited = "compress choosy.onnx --bits 4 --macs 1 -o a.tqz --preset fast";
+    let made = desk.json(&format!("{limited} --calib CALIB --images 8"));
+    assert!(made["macs_percent"].is_number(), "{made}");
+    desk.json("calibrate choosy.onnx --calib CALIB --images 8 -o a.stats");
+    let told = desk.refused(&format!("{limited} --stats a.stats --force"), 1);
+    assert!(told.contains("give calibration images"), "{told}");
 }
 
 #[test]

@@ -27,7 +27,8 @@ impl Npz {
     pub(crate) fn read(file: impl Read + Seek, path: &Path) -> Result<Self, DataError> {
         let mut archive = ZipArchive::new(file)
             .map_err(|e| DataError::source(path, format!("it is not a .npz file: {e}")))?;
-        let Some((header, data)) = read_array(&mut archive, "x", path)? else {
+        let pictures = |header: &NumpyHeader| picture_shape(header).map(drop);
+        let Some((header, data)) = read_array(&mut archive, ("x", path), &pictures)? else {
             return Err(DataError::source(
                 path,
                 "it holds no array `x` (uint8 pictures, NHWC or NHW)",
@@ -36,12 +37,12 @@ impl Npz {
         let (height, width, channels) =
             picture_shape(&header).map_err(|reason| DataError::array(path, "x", reason))?;
         let len = header.dims[0];
-        let labels = match read_array(&mut archive, "y", path)? {
+        let of_all = |header: &NumpyHeader| check_labels(header, len);
+        let labels = match read_array(&mut archive, ("y", path), &of_all)? {
             None => None,
-            Some((header, data)) => Some(
-                labels(&header, &data, len)
-                    .map_err(|reason| DataError::array(path, "y", reason))?,
-            ),
+            Some((header, data)) => {
+                Some(labels(&header, &data).map_err(|reason| DataError::array(path, "y", reason))?)
+            }
         };
         Ok(Self {
             len,
@@ -91,18 +92,22 @@ fn picture_shape(header: &NumpyHeader) -> Result<(usize, usize, usize), String> 
     Ok((height, width, channels))
 }
 
-fn labels(header: &NumpyHeader, data: &[u8], pictures: usize) -> Result<Vec<usize>, String> {
+fn check_labels(header: &NumpyHeader, pictures: usize) -> Result<(), String> {
     if header.dims != [pictures] {
         return Err(format!(
             "its shape is {:?}; there are {pictures} pictures, so it must be [{pictures}]",
             header.dims
         ));
     }
-    let kind = header.dtype.get(1..2).filter(|kind| "iu".contains(kind));
-    let kind = kind.ok_or_else(|| {
+    if !matches!(header.dtype.get(1..2), Some("i" | "u")) {
         let dtype = &header.dtype;
-        format!("its type is `{dtype}`; labels are integers")
-    })?;
+        return Err(format!("its type is `{dtype}`; labels are integers"));
+    }
+    Ok(())
+}
+
+fn labels(header: &NumpyHeader, data: &[u8]) -> Result<Vec<usize>, String> {
+    let signed = header.dtype.get(1..2) == Some("i");
     let width = header.item_bytes()?;
     data.chunks_exact(width)
         .enumerate()
@@ -116,7 +121,7 @@ fn labels(header: &NumpyHeader, data: &[u8], pictures: usize) -> Result<Vec<usiz
                 }] = b;
             }
             let value = u64::from_le_bytes(wide);
-            let negative = kind.starts_with('i') && value >> (8 * width - 1) & 1 == 1;
+            let negative = signed && value >> (8 * width - 1) & 1 == 1;
             match usize::try_from(value) {
                 Ok(label) if !negative => Ok(label),
                 _ => Err(format!("label {i} is negative; labels count from 0")),
@@ -126,7 +131,7 @@ fn labels(header: &NumpyHeader, data: &[u8], pictures: usize) -> Result<Vec<usiz
 }
 
 /// What no array of a set may be, told before its bytes are read.
-fn check(header: &NumpyHeader) -> Result<(), String> {
+fn check_layout(header: &NumpyHeader) -> Result<(), String> {
     if header.fortran_order {
         return Err("it is in Fortran order; save it with numpy.ascontiguousarray".to_string());
     }
@@ -134,14 +139,14 @@ fn check(header: &NumpyHeader) -> Result<(), String> {
     if !(1..=4).contains(&dims) {
         return Err(format!("it has {dims} dimensions; legal are 1 to 4"));
     }
-    header.item_bytes().map(drop)
+    Ok(())
 }
 
-/// The array's header and its bytes; `None` when the archive has no such array.
+/// The array's header and its bytes, where the header is `legal`; `None` when the archive has no such array.
 fn read_array<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
-    name: &str,
-    path: &Path,
+    (name, path): (&str, &Path),
+    legal: &dyn Fn(&NumpyHeader) -> Result<(), String>,
 ) -> Result<Option<(NumpyHeader, Vec<u8>)>, DataError> {
     let fail = |reason: String| DataError::array(path, name, reason);
     let mut entry = match archive.by_name(&format!("{name}.npy")) {
@@ -150,7 +155,9 @@ fn read_array<R: Read + Seek>(
         Err(e) => return Err(fail(e.to_string())),
     };
     let header = NumpyHeader::read(&mut entry).map_err(fail)?;
-    check(&header).map_err(fail)?;
+    check_layout(&header)
+        .and_then(|()| legal(&header))
+        .map_err(fail)?;
     let held = Held::Packed(entry.compressed_size());
     let data = header.data(entry, held).map_err(fail)?;
     Ok(Some((header, data)))
@@ -195,6 +202,9 @@ mod tests {
     fn wrong_arrays_are_named_with_their_fault() {
         let cases = [
             (npy("<f4", "(1, 1, 1, 1)", &[0; 4]), "type is `<f4`"),
+            // Told before the numbers are asked for.
+            (npy("<f4", "(1000, 1, 1, 1)", &[0; 4]), "type is `<f4`"),
+            (npy("|b1", "(1, 1, 1)", &[0]), "pictures are uint8"),
             (npy("|u1", "(2, 2)", &[0; 4]), "shape is [2, 2]"),
             (npy("|u1", "(1, 1, 1, 4)", &[0; 4]), "C of 1 or 3"),
             (npy("|u1", "(1, 0, 4)", &[]), "legal are 1 to"),
@@ -232,6 +242,10 @@ mod tests {
             ("y", npy("|u1", "(2,)", &[1, 2])),
         ]);
         assert!(read(&count).unwrap_err().to_string().contains("1 pictures"));
+        let floats = npy("<f8", "(1,)", &[0]);
+        let set = npz(&[("x", npy("|u1", "(1, 1, 1)", &[4])), ("y", floats)]);
+        let told = read(&set).unwrap_err().to_string();
+        assert!(told.contains("labels are integers"), "{told}");
         assert!(read(b"PK").is_err());
     }
 

@@ -1,5 +1,5 @@
 //! Arrays as numpy stores them (`.npy`, NEP 1, versions 1 to 3): what the header says and the bytes after it. A header is believed
-//! only as far as bytes follow it, and none is believed before memory is taken.
+//! only as far as bytes follow it, and no memory is taken for what it merely announces.
 
 use std::io::Read;
 
@@ -10,7 +10,7 @@ const MAX_RATIO: u64 = 256;
 /// Arrays of up to this many bytes may be packed as tightly as they like (labels that are all the same).
 const FREE_BYTES: u64 = 16 << 20;
 /// Longest header of an array; numpy's own are of 128 bytes.
-const MAX_HEADER_BYTES: usize = 4096;
+const MAX_HEADER_BYTES: usize = 1 << 16;
 
 /// What holds an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl NumpyHeader {
     /// Reads everything before the numbers.
     ///
     /// # Errors
-    /// What is no array of numpy, or one whose elements are structures.
+    /// What is no array of numpy, another version, too long a header, elements that are structures.
     pub fn read(file: &mut impl Read) -> Result<Self, String> {
         let short = |e: std::io::Error| format!("its header is damaged: {e}");
         let mut start = [0_u8; 8];
@@ -86,7 +86,7 @@ impl NumpyHeader {
             }
             Held::Packed(packed) if bytes > FREE_BYTES && bytes / MAX_RATIO > packed => {
                 return Err(format!(
-                    "its {packed} bytes unpack to {bytes}, more than {MAX_RATIO} times as many, as neither pictures nor measured numbers do"
+                    "its {packed} bytes unpack to {bytes}, more than {MAX_RATIO} times as many, as neither pictures nor measured numbers do; store it uncompressed (numpy.savez)"
                 ));
             }
             _ => {}
@@ -150,20 +150,23 @@ impl NumpyHeader {
 /// The dictionary of the header, as numpy writes it: `{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }`.
 fn parse(text: &str, size_bytes: u64) -> Result<NumpyHeader, String> {
     let value = |key: &str| {
-        let (_, rest) = text.split_once(&format!("'{key}':"))?;
-        Some(rest.trim_start())
+        let mut quoted = ['\'', '"'].into_iter();
+        let (_, rest) = quoted.find_map(|q| text.split_once(&format!("{q}{key}{q}")))?;
+        Some(rest.trim_start().strip_prefix(':')?.trim_start())
     };
     let missing = |key: &str| format!("its header is damaged: `{}` lacks `{key}`", text.trim_end());
     let described = value("descr").ok_or_else(|| missing("descr"))?;
-    if described.starts_with('[') {
-        return Err("its elements are a structure; single numbers are legal".to_string());
-    }
-    let dtype = described
-        .strip_prefix('\'')
-        .and_then(|rest| rest.split_once('\''))
+    let quote = described.chars().next().filter(|q| ['\'', '"'].contains(q));
+    let dtype = quote
+        .and_then(|q| described[1..].split_once(q))
         .map(|(dtype, _)| dtype.to_string())
-        .ok_or_else(|| missing("descr"))?;
+        .ok_or("each of its elements is a structure or an array; single numbers are legal")?;
     let order = value("fortran_order").ok_or_else(|| missing("fortran_order"))?;
+    let fortran_order = match order.split([',', '}']).next().map(str::trim_end) {
+        Some("True") => true,
+        Some("False") => false,
+        _ => return Err(missing("fortran_order: True or False")),
+    };
     let shape = value("shape")
         .and_then(|rest| rest.strip_prefix('('))
         .and_then(|rest| rest.split_once(')'))
@@ -181,7 +184,7 @@ fn parse(text: &str, size_bytes: u64) -> Result<NumpyHeader, String> {
     Ok(NumpyHeader {
         dtype,
         dims,
-        fortran_order: order.starts_with("True"),
+        fortran_order,
         size_bytes,
     })
 }
@@ -198,6 +201,13 @@ mod tests {
         Ok((header, data))
     }
 
+    fn with_header(header: &str) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes
+    }
+
     #[test]
     fn header_and_bytes_come_back() {
         let (header, data) = read(&npy(">f4", "(1, 2)", &[1, 2, 3, 4, 5, 6, 7, 8])).unwrap();
@@ -209,6 +219,8 @@ mod tests {
         assert_eq!(data, [1, 2, 3, 4, 5, 6, 7, 8]);
         let (single, data) = read(&npy("|u1", "()", &[9])).unwrap();
         assert_eq!((single.dims.len(), data), (0, vec![9]));
+        let spelt = with_header("{ \"shape\" : (1,), \"fortran_order\":False, \"descr\": \"|u1\"}");
+        assert_eq!(read(&[spelt, vec![3]].concat()).unwrap().1, [3]);
         let mut turned = npy("|u1", "(1, 1)", &[9]);
         let at = turned.windows(5).position(|w| w == b"False").unwrap();
         turned[at..at + 5].copy_from_slice(b"True ");
@@ -217,21 +229,24 @@ mod tests {
 
     #[test]
     fn what_a_header_announces_must_be_there() {
-        let structure = {
-            let mut bytes = b"\x93NUMPY\x01\x00\x1a\x00".to_vec();
-            bytes.extend(b"{'descr': [('a', '<f4')], }");
-            bytes
-        };
         let cases = [
             (npy("<f4", "(268435456,)", &[0; 4]), "4 follow it"),
             (npy("<f4", "(1,)", &[0; 5]), "5 follow it"),
             (npy("<c8", "(1,)", &[0; 8]), "its type is <c8"),
             (npy("\u{df}f4", "(1,)", &[0; 4]), "its type is"),
             (npy("|u1", "(1, x)", &[0; 4]), "the dimension `x`"),
-            (structure, "a structure"),
+            (with_header("{'descr': [('a', '<f4')], }"), "a structure"),
             (
                 b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(),
                 "legal are up to",
+            ),
+            (
+                with_header("{'descr': '|u1', 'fortran_order': 1, 'shape': (1,)}"),
+                "True or False",
+            ),
+            (
+                with_header("{'descr': ('<f4', 2), 'fortran_order': False, 'shape': (1,)}"),
+                "a structure",
             ),
             (b"\x93NUMPY\x07\x00\x00\x00".to_vec(), "version 7"),
             (b"\x93NUMPY\x01\x00\x02\x00{}".to_vec(), "lacks `descr`"),

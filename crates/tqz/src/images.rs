@@ -208,7 +208,6 @@ pub(crate) fn spread(numbers: Vec<usize>, most: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
     use crate::progress::Silent;
     use ndarray::{Array2, IxDyn};
     use rand::{RngExt, SeedableRng};

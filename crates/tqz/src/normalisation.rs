@@ -260,7 +260,6 @@ fn fold(norm: &BatchNorm, network: &Network) -> Option<Folded> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
     use crate::source::Source;
     use ndarray::{ArrayD, IxDyn};
     use rand::{RngExt, SeedableRng};

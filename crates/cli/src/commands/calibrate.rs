@@ -166,6 +166,15 @@ pub(crate) fn load_images(data: &DataSet, progress: &dyn Progress) -> anyhow::Re
     Ok(images)
 }
 
+/// The first image of a data set: enough to count the network's work by.
+pub(crate) fn first_image(data: &DataSet) -> anyhow::Result<Images> {
+    let mut images = Images::new();
+    if let Some(batch) = data.batches(1).next() {
+        images.add(&batch?.input.into_dyn());
+    }
+    Ok(images)
+}
+
 /// Reads a file of statistics.
 pub(crate) fn read_statistics(path: &Path) -> anyhow::Result<Statistics> {
     Statistics::decode(&super::read(path)?).with_context(|| path.display().to_string())

@@ -14,7 +14,9 @@ use tqz::{
 use tqz_data::DataSet;
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate_without, load_images, read_statistics};
+use crate::commands::calibrate::{
+    Measurement, calibrate_without, first_image, load_images, read_statistics,
+};
 use crate::commands::curve_page::curve_page;
 use crate::commands::curves::CurveFile;
 use crate::commands::judge::HeldBack;
@@ -137,6 +139,7 @@ impl Evidence {
         let judged = config.effort != Effort::Fast || args.target.bound()?.is_some();
         let images = match &data {
             Some(data) if judged || measured => Some(load_images(data, progress)?),
+            Some(data) if config.macs.is_some() => Some(first_image(data)?),
             _ => None,
         };
         let kept_back = images.as_ref().filter(|_| judged);
@@ -217,7 +220,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         bits_per_weight: report.bits_per_weight,
         original_bytes: network_bytes(&args.model)?,
         calibration_images: evidence.statistics.images(),
-        macs_percent: limited_macs(args, (&bytes, &evidence), console)?,
+        macs_percent: limited_macs(args, (&bytes, &evidence))?,
         seconds: start.elapsed().as_secs_f64(),
         judged: judge.as_ref().and_then(|judge| {
             let found = report.judged?;
@@ -233,22 +236,11 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
 }
 
 /// What the network costs to run, where a limit was asked for.
-fn limited_macs(
-    args: &Args,
-    (bytes, evidence): (&[u8], &Evidence),
-    console: &Console,
-) -> anyhow::Result<Option<f64>> {
+fn limited_macs(args: &Args, (bytes, evidence): (&[u8], &Evidence)) -> anyhow::Result<Option<f64>> {
     if args.macs.is_none() {
         return Ok(None);
     }
-    let percent = macs_percent(&CompressedModel::decode(bytes)?, evidence.data.as_ref())?;
-    if percent.is_none() {
-        console.note(
-            0,
-            "warning: multiply–accumulates are not known: the network does not run on an input of extents 64; give --calib CARD",
-        );
-    }
-    Ok(percent)
+    macs_percent(&CompressedModel::decode(bytes)?, evidence.data.as_ref())
 }
 
 /// The paper's file, its curves measured and shown as asked for; a size that cannot be reached leaves no page.

@@ -59,6 +59,9 @@ struct Shown {
 }
 
 pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Result<()> {
+    if args.card.is_some() && ending(&args.input) == "npy" {
+        return Err(Usage::new("an array is run as it is: leave --card out").into());
+    }
     if let Some(output) = &args.output {
         let read = [args.model.as_path(), &args.input];
         let named = read.into_iter().chain(args.card.as_deref());
@@ -121,8 +124,7 @@ fn input_names(model: &tqz_onnx::model::ModelProto) -> Vec<String> {
 fn inputs(args: &Args, (names, seed): (&[String], u64)) -> anyhow::Result<Vec<ArrayD<f32>>> {
     let path = &args.input;
     match (ending(path).as_str(), &args.card) {
-        ("npy", None) => Ok(vec![arrays::npy(path)?]),
-        ("npy", Some(_)) => Err(Usage::new("an array is run as it is: leave --card out").into()),
+        ("npy", _) => Ok(vec![arrays::npy(path)?]),
         ("npz", None) => arrays::npz(path, names),
         (_, Some(card)) => images::images(path, card, seed),
         _ => Err(Usage::new("images need --card CARD, which says how they are prepared").into()),

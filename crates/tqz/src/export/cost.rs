@@ -168,8 +168,13 @@ pub(crate) fn work_of_layers(
     image: Option<&ArrayD<f32>>,
 ) -> Result<Vec<Work>, TqzError> {
     let Some(image) = image else {
-        let made_up = ArrayD::zeros(IxDyn(&input_shape(network)));
-        return layer_work(network, layers, &made_up);
+        let shape = input_shape(network);
+        let work = layer_work(network, layers, &ArrayD::zeros(IxDyn(&shape)));
+        return work.map_err(|fault| {
+            TqzError::Request(format!(
+                "--macs: the network does not run on an input of {shape:?} ({fault}); give calibration images to count its work by"
+            ))
+        });
     };
     layer_work(network, layers, &image.clone().insert_axis(Axis(0)))
 }

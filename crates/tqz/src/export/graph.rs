@@ -1,4 +1,4 @@
-//! Small changes of an ONNX graph: nodes and attributes made and read, who reads a value, what nobody reads any more.
+//! What an ONNX graph says of itself: operators, who makes and who reads a value, names taken; and what nobody reads any more taken out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

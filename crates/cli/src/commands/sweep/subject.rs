@@ -13,7 +13,9 @@ use tqz_data::{DataSet, Scores};
 use tqz_engine::Network;
 
 use crate::Common;
-use crate::commands::calibrate::{Measurement, calibrate, calibrate_without, load_images};
+use crate::commands::calibrate::{
+    Measurement, calibrate, calibrate_without, first_image, load_images,
+};
 use crate::commands::eval::{first_output, score_against};
 use crate::commands::macs_percent;
 use crate::commands::sweep::combination::Combination;
@@ -127,8 +129,10 @@ impl<'a> Subject<'a> {
             if config.paper.is_some() {
                 return self.by_curves(statistics, config, bars);
             }
+            let counted = config.macs.map(|_| first_image(&self.calib)).transpose()?;
             let start = Instant::now();
-            let (bytes, report) = tqz::compress(&self.source, statistics, None, config, bars)?;
+            let images = counted.as_ref();
+            let (bytes, report) = tqz::compress(&self.source, statistics, images, config, bars)?;
             return Ok((bytes, report, start.elapsed().as_secs_f64()));
         }
         let asked = Measurement {

@@ -4,6 +4,7 @@ use super::plain::PlainModel;
 use super::*;
 use crate::entropy::{Counter, Decoder, Encoder};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// Codes levels (columns outer) and returns what comes back.
 fn run<IO: BitIo>(io: &mut IO, spec: &MatrixSpec, levels: &[i32]) -> Vec<i32> {
@@ -132,6 +133,43 @@ proptest! {
             prop_assert_eq!(again, context);
             prop_assert_eq!(model.candidate_costs_from(&row, &again, level), costs);
         }
+    }
+}
+
+/// On paths that were not taken, too, and in both quantizers.
+#[test]
+fn what_is_known_of_a_row_is_the_same_for_all_paths() {
+    for period in [1, 9] {
+        let spec = MatrixSpec {
+            rows: 3,
+            cols: 40,
+            period,
+        };
+        let mut model = LevelModel::new(&spec);
+        model.make_dependent();
+        let (mut seen, mut costs) = (BTreeSet::new(), BTreeSet::new());
+        for j in 0..spec.cols {
+            model.begin_column(j);
+            for r in 0..spec.rows {
+                let row = model.known_row(r);
+                for (state, above) in [0, 1, 2, 7].into_iter().zip([0, 3, -1, 5]) {
+                    let path = model.path().after(above);
+                    let state = TrellisState::numbered(state);
+                    let context = model.context_on(&path, r, state);
+                    assert_eq!(model.context_from(&row, &path, state), context);
+                    let level = 1 - 2 * (j as i32 % 2);
+                    let wanted = model.candidate_costs(&context, level);
+                    let found = model.candidate_costs_from(&row, &context, level);
+                    assert_eq!(found, wanted);
+                    seen.insert(format!("{context:?}"));
+                    costs.insert((found.zero, found.upper));
+                }
+                let context = model.context(r);
+                let level = (j * 7 + r * 5) as i32 % 4 - 1;
+                model.code(&mut Counter::new(), &context, level);
+            }
+        }
+        assert!(seen.len() > 100 && costs.len() > 100, "paths differ");
     }
 }
 
