@@ -104,7 +104,7 @@ fn descent_lowers_distortion_with_the_price_of_bits() {
     }
 }
 
-/// The width of a processor's vectors is nothing that a file may depend on.
+/// The width of a processor's vectors is nothing that the choice of levels depends on.
 #[test]
 fn levels_are_the_same_with_and_without_vectors() {
     let (w, a, g) = case(40, 100);
