@@ -113,13 +113,7 @@ fn labels(header: &NumpyHeader, data: &[u8]) -> Result<Vec<usize>, String> {
         .enumerate()
         .map(|(i, bytes)| {
             let mut wide = [0_u8; 8];
-            for (k, &b) in bytes.iter().enumerate() {
-                wide[if header.is_big_endian() {
-                    width - 1 - k
-                } else {
-                    k
-                }] = b;
-            }
+            wide[..width].copy_from_slice(bytes);
             let value = u64::from_le_bytes(wide);
             let negative = signed && value >> (8 * width - 1) & 1 == 1;
             match usize::try_from(value) {

@@ -71,7 +71,7 @@ impl NumpyHeader {
         parse(&text, size_bytes)
     }
 
-    /// The numbers' bytes, where `file` stands just after the header.
+    /// The numbers' bytes, the smallest of each first whatever the file's order, where `file` stands just after the header.
     ///
     /// # Errors
     /// Fewer or more bytes than the header announces, or more than may be believed.
@@ -106,6 +106,10 @@ impl NumpyHeader {
                 self.dims
             ));
         }
+        if self.dtype.starts_with('>') {
+            let each = data.chunks_exact_mut(self.item_bytes()?);
+            each.for_each(<[u8]>::reverse);
+        }
         Ok(data)
     }
 
@@ -125,11 +129,6 @@ impl NumpyHeader {
                 "its type is {dtype}; integers and floats of 1 to 8 bytes are legal"
             )),
         }
-    }
-
-    /// Whether the largest byte of a number comes first.
-    pub fn is_big_endian(&self) -> bool {
-        self.dtype.starts_with('>')
     }
 
     fn data_bytes(&self) -> Result<u64, String> {
@@ -215,8 +214,8 @@ mod tests {
             (header.dtype.as_str(), header.dims.as_slice()),
             (">f4", &[1, 2][..])
         );
-        assert!(header.is_big_endian() && !header.fortran_order);
-        assert_eq!(data, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert!(!header.fortran_order);
+        assert_eq!(data, [4, 3, 2, 1, 8, 7, 6, 5]);
         let (single, data) = read(&npy("|u1", "()", &[9])).unwrap();
         assert_eq!((single.dims.len(), data), (0, vec![9]));
         let spelt = with_header("{ \"shape\" : (1,), \"fortran_order\":False, \"descr\": \"|u1\"}");

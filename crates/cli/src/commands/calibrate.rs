@@ -12,6 +12,7 @@ use serde::Serialize;
 use tqz::{CalibrationSpec, Images, Metric, Progress, Source, Statistics};
 use tqz_data::DataSet;
 
+use super::first_input;
 use crate::Common;
 use crate::commands::network_files::check_apart_from_tensors;
 use crate::data::{DataArgs, open};
@@ -169,8 +170,8 @@ pub(crate) fn load_images(data: &DataSet, progress: &dyn Progress) -> anyhow::Re
 /// The first image of a data set: enough to count the network's work by.
 pub(crate) fn first_image(data: &DataSet) -> anyhow::Result<Images> {
     let mut images = Images::new();
-    if let Some(batch) = data.batches(1).next() {
-        images.add(&batch?.input.into_dyn());
+    if let Some(first) = first_input(data)? {
+        images.add(&first);
     }
     Ok(images)
 }

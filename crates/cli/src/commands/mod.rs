@@ -79,6 +79,16 @@ pub(crate) fn check_elements(shape: &[usize]) -> anyhow::Result<()> {
     Err(crate::output::Usage::new(told).into())
 }
 
+/// The first image of a set as a batch of one; none of an empty set.
+///
+/// # Errors
+/// An image that cannot be read.
+#[cfg(feature = "encoder")]
+fn first_input(data: &tqz_data::DataSet) -> anyhow::Result<Option<ndarray::ArrayD<f32>>> {
+    let first = data.batches(1).next().transpose()?;
+    Ok(first.map(|batch| batch.input.into_dyn()))
+}
+
 /// Multiply–accumulates in the transform domain, in per cent of the original's, on the first image of a set: networks with free extents
 /// need not run on an input that is made up. Of the network's own extents where there are no images; absent if it does not run on those.
 ///
@@ -89,11 +99,8 @@ pub(crate) fn macs_percent(
     compressed: &CompressedModel,
     data: Option<&tqz_data::DataSet>,
 ) -> anyhow::Result<Option<f64>> {
-    let first = data.and_then(|data| data.batches(1).next()).transpose()?;
-    let costs = match first {
-        Some(batch) => compressed.costs(Some(batch.input.shape())),
-        None => compressed.costs(None),
-    };
+    let first = data.map(first_input).transpose()?.flatten();
+    let costs = compressed.costs(first.as_ref().map(|input| input.shape()));
     // A batch that the network fixes at more than one image is its own.
     let costs = costs.or_else(|_| compressed.costs(None));
     Ok(costs.ok().map(|costs| costs.macs_percent()))

@@ -162,7 +162,6 @@ fn merge_pads(graph: &mut GraphProto, opset: i64) -> Result<(), TqzError> {
             op(n) == "Conv"
                 && n.input.first() == Some(&to)
                 && !n.input[1..].contains(&to)
-                && n.find_ints("auto_pad").is_empty()
                 && n.find("auto_pad").is_none()
         };
         let takers = graph.node.iter().filter(|n| takes(n)).count();

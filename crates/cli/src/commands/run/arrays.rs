@@ -62,11 +62,7 @@ fn archive(file: impl Read + std::io::Seek, names: &[String]) -> anyhow::Result<
 fn array(mut file: impl Read, held: Held) -> anyhow::Result<ArrayD<f32>> {
     let header = NumpyHeader::read(&mut file).map_err(anyhow::Error::msg)?;
     let to_floats = to_floats(&header.dtype)?;
-    let size = header.item_bytes().map_err(anyhow::Error::msg)?;
-    let mut data = header.data(file, held).map_err(anyhow::Error::msg)?;
-    if header.is_big_endian() {
-        data.chunks_exact_mut(size).for_each(<[u8]>::reverse);
-    }
+    let data = header.data(file, held).map_err(anyhow::Error::msg)?;
     let order = IxDyn(&header.dims).set_f(header.fortran_order);
     Ok(ArrayD::from_shape_vec(order, to_floats(&data))?)
 }
