@@ -22,14 +22,17 @@ RAW = {"data": "cifar10-raw-train", "test": "cifar10-raw-test", "calib": "cifar1
 QUANTIZER = "dependent"
 # Steps and images by network: on the larger ones a part of the epochs that the paper allows. At about .5, 1, 1.5 and 2 bits, and where the project set itself a bound.
 NETWORKS = {
-    "resnet20": {**CIFAR, "file": "resnet20-cifar10", "bits": [0.5, 0.85, 1.0, 1.2, 1.5, 2.0], "steps": 300, "images": 20500},
-    "resnet56": {**CIFAR, "file": "resnet56-cifar10", "bits": [0.5, 1.0, 1.5, 2.0], "steps": 120, "images": 9500},
-    "alexnet": {**CIFAR, "file": "alexnet-cifar10", "bits": [0.11, 0.2, 0.5, 1.0, 1.5, 2.0], "steps": 200, "images": 14500, "start": 4096},
-    "resnet18": {**CIFAR, "file": "resnet18-cifar10", "bits": [0.15, 0.22, 0.5, 1.0, 1.5, 2.0], "steps": 120, "images": 9500, "start": 4096},
+    "resnet20": {**CIFAR, "file": "resnet20-cifar10", "bits": [0.5, 0.85, 1.0, 1.2, 1.5, 2.0], "steps": 300, "images": 20500, "mirrored": True},
+    "resnet56": {**CIFAR, "file": "resnet56-cifar10", "bits": [0.5, 1.0, 1.5, 2.0], "steps": 120, "images": 9500, "mirrored": True},
+    "alexnet": {**CIFAR, "file": "alexnet-cifar10", "bits": [0.11, 0.2, 0.5, 1.0, 1.5, 2.0], "steps": 200, "images": 14500, "start": 4096, "mirrored": True},
+    "resnet18": {**CIFAR, "file": "resnet18-cifar10", "bits": [0.15, 0.22, 0.5, 1.0, 1.5, 2.0], "steps": 120, "images": 9500, "start": 4096, "mirrored": True},
     "densenet40": {**RAW, "file": "densenet40-12-cifar10", "bits": [0.5, 0.9, 1.25, 1.5, 2.0], "steps": 80, "images": 6500},
     "dncnn": {"data": "denoise-calib", "test": "denoise-set12", "calib": "denoise-calib", "file": "dncnn-s-25", "bits": [0.5, 1.0, 1.4, 2.0],
               "steps": 150, "images": None, "batch": 16, "patch": 48},
 }
+# What is asked for by training: toward the original's predictions of an image, toward their mean over it and its mirror image (networks that know
+# both: what `--teacher auto` finds), toward labels.
+TRAININGS = {"distill": ["--loss", "distill", "--teacher", "plain"], "mirrored": ["--loss", "distill", "--teacher", "mirrored"], "labels": ["--loss", "labels"]}
 # KLT against ELT after retraining, without labels, where every layer is wide.
 TRANSFORMS = {"alexnet": {"bits": [0.2, 0.5], "transforms": ["klt", "elt"]}, "resnet18": {"bits": [0.22], "transforms": ["klt", "elt"]}}
 
@@ -41,16 +44,17 @@ def call(arguments, work, options=()):
     return json.loads(done.stdout), time.time() - start
 
 
-def points(names, losses):
-    """Every (network, transform, bits, losses)."""
+def points(names, trainings):
+    """Every (network, transform, bits, trainings)."""
     for name in names:
+        fit = [training for training in trainings if training != "mirrored" or NETWORKS[name].get("mirrored")]
         for bits in NETWORKS[name]["bits"]:
-            yield name, "auto", bits, losses
+            yield name, "auto", bits, fit
     for name in names:
         compared = TRANSFORMS.get(name, {"bits": [], "transforms": []})
         for bits in compared["bits"]:
             for transform in compared["transforms"]:
-                yield name, transform, bits, [loss for loss in losses if loss == "distill"]
+                yield name, transform, bits, [training for training in trainings if training == "distill"]
 
 
 class Table:
@@ -93,7 +97,7 @@ def main():
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--threads", type=int, default=0, help="of each run; 0: as many as there are cores")
     parser.add_argument("--device", default="cpu", help="where gradients are taken: cpu, or what the program was built with")
-    parser.add_argument("--losses", nargs="*", default=["distill", "labels"], choices=["distill", "labels", "both"])
+    parser.add_argument("--trainings", nargs="*", default=list(TRAININGS), choices=list(TRAININGS))
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     tqz, work = args.tqz.resolve(), args.work.resolve()
@@ -101,16 +105,16 @@ def main():
     run = lambda arguments: call(arguments, work, options)
     RESULT.mkdir(parents=True, exist_ok=True)
     table = Table(RESULT / "raw.csv")
-    for name, transform, bits, losses in points(args.only, args.losses):
+    for name, transform, bits, trainings in points(args.only, args.trainings):
         network = NETWORKS[name]
         model = (args.shared / f"models/{network['file']}.onnx").resolve()
         card = lambda which: ROOT / f"examples/cards/{network[which]}.toml"
         start = work / f"{name}-{transform}-{bits}.tqz"
         row = {"network": name, "quantizer": QUANTIZER, "transform": transform, "asked_bpw": bits}
         # Labels are compared with predictions as they are.
-        tempered = lambda loss: "" if loss == "labels" else str(network.get("temperature", ""))
+        tempered = lambda training: "" if training == "labels" else str(network.get("temperature", ""))
         measured = table.has(name, transform, bits, "none", "")
-        if not measured or (not start.exists() and not all(table.has(name, transform, bits, loss, tempered(loss)) for loss in losses)):
+        if not measured or (not start.exists() and not all(table.has(name, transform, bits, training, tempered(training)) for training in trainings)):
             # As `tqz retrain` makes its starts: many images of the training set where there are many weights.
             images = ["--calib", card("data"), "--images", network["start"]] if "start" in network else ["--calib", card("calib")]
             found, seconds = run([tqz, "compress", model, *images, "--bits", bits, "--transform", transform,
@@ -119,15 +123,15 @@ def main():
             table.add({**row, "device": "cpu", "training": "none", "steps": 0, "images": found["calibration_images"],
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(run, tqz, start, network, model), "seconds": round(seconds)})
-        for loss in losses:
-            if table.has(name, transform, bits, loss, tempered(loss)):
+        for training in trainings:
+            if table.has(name, transform, bits, training, tempered(training)):
                 continue
-            output = work / f"{name}-{transform}-{bits}-{loss}.tqz"
-            asked = [tqz, "retrain", model, "--data", card("data"), "--from", start, "--bits", bits, "--loss", loss,
+            output = work / f"{name}-{transform}-{bits}-{training}.tqz"
+            asked = [tqz, "retrain", model, "--data", card("data"), "--from", start, "--bits", bits, *TRAININGS[training],
                      "--steps", network["steps"], "--batch", network["batch"], "-o", output, "--force",
                      "--log", output.with_suffix(".csv"), "--device", args.device]
-            if tempered(loss):
-                asked += ["--temperature", tempered(loss)]
+            if tempered(training):
+                asked += ["--temperature", tempered(training)]
             if network["images"]:
                 asked += ["--images", network["images"]]
             if "patch" in network:
@@ -135,7 +139,7 @@ def main():
             if output.with_suffix(".checkpoint").exists():
                 asked += ["--resume"]
             found, seconds = run(asked)
-            table.add({**row, "device": args.device, "training": loss, "temperature": tempered(loss), "steps": found["steps"], "images": found["training_images"],
+            table.add({**row, "device": args.device, "training": training, "temperature": tempered(training), "steps": found["steps"], "images": found["training_images"],
                        "file_bytes": found["file_bytes"], "bits_per_weight": round(found["bits_per_weight"], 4),
                        **score(run, tqz, output, network, model), "seconds": round(seconds)})
 

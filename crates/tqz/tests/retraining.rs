@@ -9,7 +9,7 @@ use rand_pcg::Pcg64;
 use tqz::{
     Augment, Axis as TransformAxis, CalibrationSpec, CompressedModel, EncoderConfig, Loss, Metric,
     Optimizer, Outcome, PaperSpec, QuantizerSpec, RateTarget, RetrainSpec, Retrained, Silent,
-    Source, Statistics, StepNote, Target, TqzError, TrainingSet, TransformSpec, Watch,
+    Source, Statistics, StepNote, Target, TeacherView, TqzError, TrainingSet, TransformSpec, Watch,
 };
 use tqz_engine::EngineDevice;
 use tqz_format::{LevelMatrix, Packing};
@@ -149,6 +149,25 @@ fn the_file_comes_nearer_to_the_original_at_no_more_bytes() {
             .to_model()
             .expect("fits its graph");
     }
+}
+
+#[test]
+fn a_mirrored_teacher_makes_another_file() {
+    let start = compressed(&at(0.5));
+    let done = [TeacherView::Plain, TeacherView::Mirrored].map(|teacher| {
+        let target = room(&start);
+        let spec = RetrainSpec {
+            teacher,
+            target,
+            ..spec()
+        };
+        retrained(&start, &spec)
+    });
+    assert_eq!(done.each_ref().map(|d| d.mirrored), [false, true]);
+    assert_ne!(done[0].bytes, done[1].bytes);
+    // It is judged by what it is taught.
+    assert!(done[1].after.loss < done[1].before.loss);
+    assert_ne!(done[1].before.loss, done[0].before.loss);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::progress::Bars;
 
 use follow::Follower;
 use images::training_set;
-use names::{DistanceName, LossName, OptimizerName};
+use names::{DistanceName, LossName, OptimizerName, TeacherName};
 use start::{kept_start, start_file};
 use told::{Outcome, text};
 
@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// What a classifier's scores are divided by before they are compared with the original's (default: 2 up to 100 classes, otherwise 1)
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
+    /// What of the full-precision network is trained toward
+    #[arg(long, value_enum, default_value_t = TeacherName::Auto)]
+    teacher: TeacherName,
     /// Passes over the training images (default: as many as --steps makes)
     #[arg(long, value_name = "E", conflicts_with = "steps")]
     epochs: Option<f64>,
@@ -197,6 +200,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         start_bytes: start.len() as u64,
         training_images: set.len(),
         steps: retrained.steps,
+        mirrored_teacher: retrained.mirrored,
         held_before: retrained.before,
         held_after: retrained.after,
         lambda: retrained.lambda,
@@ -316,6 +320,7 @@ fn spec(args: &Args, (set, cut): (&TrainingSet, Cut), seed: u64) -> anyhow::Resu
         loss: args.loss.into(),
         distance: args.distance.into(),
         temperature: args.temperature,
+        teacher: args.teacher.into(),
         optimizer: args.optimizer.into(),
         steps,
         batch: cut.batch,

@@ -13,7 +13,7 @@ use crate::retrain::rate::Price;
 /// Key of the description in the file's metadata.
 const KEY: &str = "tqz-retraining";
 /// Version of the description.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// What a checkpoint says beside its arrays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

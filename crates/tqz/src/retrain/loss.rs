@@ -1,6 +1,5 @@
 //! The loss of a batch and its gradients at the weights: shards in parallel, summed in their order.
 
-use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::Mutex;
 
@@ -14,16 +13,15 @@ use crate::outputs::{Comparison, OutputKind, rows};
 use crate::retrain::compare::{comparison, distance, gradient, kind_of_truth, of_class, unit};
 use crate::retrain::data::{Draw, Target, TrainingSet};
 use crate::retrain::spec::{Augment, Loss, RetrainSpec};
+use crate::retrain::teacher::Teacher;
 use crate::sum::{Gradients, sum_in_order};
 
 /// Images per shard of a batch: fixed, so that sums do not depend on threads.
-const SHARD: usize = 16;
-/// Outputs of the original are kept where all of them take at most so many numbers.
-const KEPT_NUMBERS: usize = 1 << 24;
+pub(super) const SHARD: usize = 16;
 
 /// The loss of a training run.
 pub(crate) struct Judge<'a> {
-    original: &'a Network,
+    teacher: Teacher<'a>,
     set: &'a TrainingSet,
     loss: Loss,
     /// What the network's output is.
@@ -31,9 +29,6 @@ pub(crate) struct Judge<'a> {
     /// How it is compared with the original's.
     how: Comparison,
     augment: Augment,
-    /// The original's outputs by image and whether it is turned around, where they can come again.
-    kept: Mutex<BTreeMap<(usize, bool), Array1<f32>>>,
-    keeps: bool,
 }
 
 /// What a network does on some images, mean over them.
@@ -41,7 +36,7 @@ pub(crate) struct Judge<'a> {
 pub struct Score {
     /// The loss.
     pub loss: f64,
-    /// Share of the images, in percent, whose class is right; where labels are unknown, whose class is the original's.
+    /// Share of the images, in percent, whose class is right; where labels are unknown, whose class is the teacher's.
     /// None for other networks than classifiers.
     pub accuracy_percent: Option<f64>,
 }
@@ -78,18 +73,19 @@ impl<'a> Judge<'a> {
         if own == OutputKind::Values {
             check_of_pictures(spec)?;
         }
-        let numbers = set.len().saturating_mul(2).saturating_mul(per_image);
-        let still = spec.augment.shift == 0 && spec.augment.patch.is_none();
         Ok(Self {
-            original,
+            teacher: Teacher::new(original, set, spec, (own, per_image))?,
             set,
             loss: spec.loss,
             own,
             how: comparison(own, per_image, spec),
             augment: spec.augment,
-            kept: Mutex::new(BTreeMap::new()),
-            keeps: still && numbers <= KEPT_NUMBERS,
         })
+    }
+
+    /// Whether the original's predictions are means over an image and its mirror image.
+    pub(crate) fn is_mirrored(&self) -> bool {
+        self.teacher.is_mirrored()
     }
 
     /// Loss, and gradients at the tensors `names`, on the images drawn.
@@ -140,7 +136,7 @@ impl<'a> Judge<'a> {
         Ok((tally, gradients.gradients))
     }
 
-    /// The original's outputs on a shard; none where labels alone count.
+    /// The teacher's outputs on a shard; none where labels alone count.
     fn wanted(
         &self,
         shard: &[Draw],
@@ -149,23 +145,8 @@ impl<'a> Judge<'a> {
         if self.loss == Loss::Labels {
             return Ok(vec![None; shard.len()]);
         }
-        let key = |draw: &Draw| (draw.number, draw.flip);
-        if self.keeps
-            && let Ok(kept) = self.kept.lock()
-        {
-            let known: Option<Vec<_>> = shard.iter().map(|d| kept.get(&key(d)).cloned()).collect();
-            if let Some(known) = known {
-                return Ok(known.into_iter().map(Some).collect());
-            }
-        }
-        let output = first_output(self.original, batch)?;
-        let found: Vec<Array1<f32>> = rows(&output).map(|row| row.to_owned()).collect();
-        if self.keeps
-            && let Ok(mut kept) = self.kept.lock()
-        {
-            kept.extend(shard.iter().map(key).zip(found.iter().cloned()));
-        }
-        Ok(found.into_iter().map(Some).collect())
+        let outputs = self.teacher.outputs(shard, batch)?;
+        Ok(outputs.into_iter().map(Some).collect())
     }
 
     /// Loss of one image and its gradient at the output, for a mean over `images`.
@@ -245,7 +226,10 @@ impl<'a> Judge<'a> {
 }
 
 /// The network's first output on a shard.
-fn first_output(network: &Network, shard: &ArrayD<f32>) -> Result<ArrayD<f32>, TqzError> {
+pub(super) fn first_output(
+    network: &Network,
+    shard: &ArrayD<f32>,
+) -> Result<ArrayD<f32>, TqzError> {
     let filled = network.fill_batch(shard.view())?;
     let outputs = network.run(&[filled])?;
     let first = outputs.into_iter().next();

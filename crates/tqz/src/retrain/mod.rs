@@ -17,8 +17,9 @@ mod sides;
 mod spec;
 mod squares;
 mod student;
+mod teacher;
 
 pub use data::{Target, TrainingSet};
 pub use loss::Score;
 pub use run::{CheckNote, Outcome, Retrained, StepNote, Watch, retrain};
-pub use spec::{Augment, Loss, Optimizer, OutputDistance, RetrainSpec};
+pub use spec::{Augment, Loss, Optimizer, OutputDistance, RetrainSpec, TeacherView};

@@ -99,6 +99,8 @@ pub struct Retrained {
     pub after: Score,
     /// Steps done.
     pub steps: usize,
+    /// Whether the original's predictions were means over an image and its mirror image.
+    pub mirrored: bool,
     /// λ by which the file's levels were chosen for the size's sake, squared steps of the quantizer per bit.
     pub lambda: f32,
 }
@@ -209,7 +211,7 @@ impl Run<'_> {
             self.student.renew(self.lambda());
         }
         let draws = self.order.draws(step);
-        let network = self.student.network(self.source.network())?;
+        let network = self.student.network()?;
         let names = self.student.names();
         let (score, gradients) = self.judge.gradients(&network, &names, &draws)?;
         if !score.loss.is_finite() {
@@ -316,6 +318,7 @@ impl Run<'_> {
             before,
             after,
             steps: self.position.step,
+            mirrored: self.judge.is_mirrored(),
             lambda: fitted.lambda,
         })))
     }

@@ -20,6 +20,20 @@ pub enum Loss {
     Both,
 }
 
+/// What the original sees of an image where its outputs are trained toward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum TeacherView {
+    /// Mirrored where images are turned around at random, it is a classifier, and it is as sure of mirror images as of the images; otherwise
+    /// plain.
+    #[default]
+    Auto,
+    /// The image.
+    Plain,
+    /// The image and its mirror image; the mean of both outputs counts. For classifiers.
+    Mirrored,
+}
+
 /// How far two outputs are from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
@@ -67,6 +81,8 @@ pub struct RetrainSpec {
     /// What a classifier's scores are divided by before they are compared with the original's; the divergence counts times its square.
     /// None: 2 up to 100 classes, otherwise 1. Legal: .1 to 100.
     pub temperature: Option<f64>,
+    /// What the original sees of an image.
+    pub teacher: TeacherView,
     /// How gradients become steps.
     pub optimizer: Optimizer,
     /// Gradient steps. Legal: 1 to 10⁷.
@@ -104,6 +120,7 @@ impl Default for RetrainSpec {
             loss: Loss::default(),
             distance: OutputDistance::default(),
             temperature: None,
+            teacher: TeacherView::default(),
             optimizer: Optimizer::default(),
             steps: 700,
             batch: 64,
@@ -139,6 +156,11 @@ impl RetrainSpec {
             return Err(TqzError::Request(
                 "a temperature is of no effect on labels and squared errors: leave it out"
                     .to_owned(),
+            ));
+        }
+        if self.loss == Loss::Labels && self.teacher == TeacherView::Mirrored {
+            return Err(TqzError::Request(
+                "a mirrored teacher is of no effect on labels: leave it out".to_owned(),
             ));
         }
         check("the rate of levels", self.level_rate.into(), 0.0..=1.0)?;

@@ -44,8 +44,8 @@ pub(crate) struct StepRates {
 pub(crate) struct Student {
     layers: Vec<Trained>,
     sides: Vec<(SideVector, Memory)>,
-    /// All side values of the file as it began, those that are not trained among them.
-    begun: BTreeMap<String, ArrayD<f32>>,
+    /// The original's graph with all side values of the file as it began, those that are not trained among them.
+    base: Network,
     file: TqzFile,
     spec: RetrainSpec,
     /// λ of the choice of levels.
@@ -97,10 +97,11 @@ impl Student {
                 sides.push((side, memory));
             }
         }
+        let begun = source.decoded_vectors(&file.vectors)?;
         let mut student = Self {
             layers,
             sides,
-            begun: source.decoded_vectors(&file.vectors)?,
+            base: source.network().with_weights(&begun)?,
             file,
             lambda: spec.lambda,
             spec,
@@ -132,14 +133,12 @@ impl Student {
     ///
     /// # Errors
     /// Numbers that do not fit the graph.
-    pub(crate) fn network(&self, original: &Network) -> Result<Network, TqzError> {
+    pub(crate) fn network(&self) -> Result<Network, TqzError> {
         let weights = self.layers.par_iter();
         let weights = weights.map(|t| (t.layer.layer().name.clone(), t.layer.weights()));
         let mut weights: BTreeMap<String, ArrayD<f32>> = weights.collect();
-        let begun = self.begun.iter();
-        weights.extend(begun.map(|(name, values)| (name.clone(), values.clone())));
         weights.extend(self.sides.iter().map(|(s, _)| (s.name.clone(), s.values())));
-        Ok(original.with_weights(&weights)?)
+        Ok(self.base.with_weights(&weights)?)
     }
 
     /// Takes one step along gradients at the tensors of [`Self::names`].

@@ -1,7 +1,7 @@
 //! What `tqz retrain` is asked for by name.
 
 use clap::ValueEnum;
-use tqz::{Loss, Optimizer, OutputDistance};
+use tqz::{Loss, Optimizer, OutputDistance, TeacherView};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum LossName {
@@ -19,6 +19,16 @@ pub(super) enum DistanceName {
     Auto,
     /// Squared error
     Mse,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TeacherName {
+    /// Mirrored where a classifier is as sure of mirror images as of the images (not with --no-flip)
+    Auto,
+    /// What it says of an image
+    Plain,
+    /// The mean of what it says of an image and of its mirror image
+    Mirrored,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -44,6 +54,16 @@ impl From<DistanceName> for OutputDistance {
         match name {
             DistanceName::Auto => Self::Auto,
             DistanceName::Mse => Self::SquaredError,
+        }
+    }
+}
+
+impl From<TeacherName> for TeacherView {
+    fn from(name: TeacherName) -> Self {
+        match name {
+            TeacherName::Auto => Self::Auto,
+            TeacherName::Plain => Self::Plain,
+            TeacherName::Mirrored => Self::Mirrored,
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Outcome {
     pub(super) start_bytes: u64,
     pub(super) training_images: usize,
     pub(super) steps: usize,
+    pub(super) mirrored_teacher: bool,
     pub(super) held_before: Score,
     pub(super) held_after: Score,
     pub(super) lambda: f32,
@@ -44,8 +45,12 @@ pub(super) fn text(outcome: &Outcome, retrained: &Retrained) -> String {
         "loss (kept back)",
         "accuracy %",
     ];
+    let toward = match outcome.mirrored_teacher {
+        true => " toward the original's mean over images and their mirror images",
+        false => "",
+    };
     format!(
-        "{}\n{}: {} bytes, {:.3} bits/weight, {} steps; {:.1} s, {:.1} s of them before the first step",
+        "{}\n{}: {} bytes, {:.3} bits/weight, {} steps{toward}; {:.1} s, {:.1} s of them before the first step",
         table(&header, 1, rows),
         outcome.output,
         thousands(outcome.file_bytes),
