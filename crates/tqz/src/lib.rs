@@ -101,7 +101,7 @@ pub use report::{LayerReport, Share};
 #[cfg(feature = "encoder")]
 pub use retrain::{
     Augment, CheckNote, Loss, Optimizer, Outcome, OutputDistance, RetrainSpec, Retrained, Score,
-    StepNote, Target, TeacherView, TrainingSet, Watch, retrain,
+    StepNote, Target, TeacherView, TrainingSet, Watch, check_retraining, retrain,
 };
 #[cfg(feature = "encoder")]
 pub use source::Source;

@@ -163,7 +163,8 @@ fn a_mirrored_teacher_makes_another_file() {
         };
         retrained(&start, &spec)
     });
-    assert_eq!(done.each_ref().map(|d| d.mirrored), [false, true]);
+    assert_eq!(done[0].teacher, TeacherView::Plain);
+    assert_eq!(done[1].teacher, TeacherView::Mirrored);
     assert_ne!(done[0].bytes, done[1].bytes);
     // It is judged by what it is taught.
     assert!(done[1].after.loss < done[1].before.loss);
@@ -401,6 +402,14 @@ fn requests_that_cannot_be_met_are_refused() {
         ..spec()
     };
     assert!(told(&unlabelled, labels).contains("--loss distill"));
+    let early = tqz::check_retraining(source, &unlabelled, &labels);
+    let early = early.expect_err("no labels").to_string();
+    assert!(early.contains("--loss distill"), "{early}");
+    let mirrored = RetrainSpec {
+        teacher: TeacherView::Mirrored,
+        ..labels
+    };
+    assert!(told(set, mirrored).contains("no effect on labels"));
     let mut wrong = TrainingSet::new();
     wrong.add(&images(12, 2), vec![Target::Label(1000); 12]);
     assert!(told(&wrong, labels).contains("do not fit"));

@@ -65,7 +65,7 @@ pub(crate) struct Args {
     /// What a classifier's scores are divided by before they are compared with the original's (default: 2 up to 100 classes, otherwise 1)
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
-    /// What of the full-precision network is trained toward
+    /// Which outputs of the full-precision network are trained toward
     #[arg(long, value_enum, default_value_t = TeacherName::Auto)]
     teacher: TeacherName,
     /// Passes over the training images (default: as many as --steps makes)
@@ -164,6 +164,8 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         );
         return Err(Usage::new(told).into());
     }
+    // Before minutes go into a start.
+    tqz::check_retraining(&source, &set, &spec)?;
     let start = start_file(args, (&source, &set), (kept, common.seed), &bars)?;
     let start_seconds = begin.elapsed().as_secs_f64();
     let follower = Follower::new(
@@ -200,7 +202,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         start_bytes: start.len() as u64,
         training_images: set.len(),
         steps: retrained.steps,
-        mirrored_teacher: retrained.mirrored,
+        teacher: retrained.teacher,
         held_before: retrained.before,
         held_after: retrained.after,
         lambda: retrained.lambda,

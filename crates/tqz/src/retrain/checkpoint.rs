@@ -7,8 +7,8 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TqzError;
-use crate::retrain::RetrainSpec;
 use crate::retrain::rate::Price;
+use crate::retrain::{RetrainSpec, TeacherView};
 
 /// Key of the description in the file's metadata.
 const KEY: &str = "tqz-retraining";
@@ -27,6 +27,8 @@ pub(crate) struct Position {
     images: u32,
     /// What was asked for, as text: the same text is the same request to the last bit.
     asked: String,
+    /// What the original sees of an image, as it was found: another device might find otherwise.
+    pub(crate) teacher: TeacherView,
     /// Steps done.
     pub(crate) step: usize,
     /// Price of a bit.
@@ -47,7 +49,7 @@ impl Position {
     /// The beginning.
     pub(crate) fn new(
         [network, start, images]: [u32; 3],
-        spec: &RetrainSpec,
+        (spec, teacher): (&RetrainSpec, TeacherView),
         start_bytes: u64,
     ) -> Self {
         Self {
@@ -56,6 +58,7 @@ impl Position {
             start,
             images,
             asked: serde_json::to_string(spec).unwrap_or_default(),
+            teacher,
             step: 0,
             price: Price::new(spec.lambda),
             start_bytes,

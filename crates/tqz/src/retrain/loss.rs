@@ -10,14 +10,13 @@ use tqz_engine::Network;
 
 use crate::error::TqzError;
 use crate::outputs::{Comparison, OutputKind, rows};
+use crate::retrain::asked::Outputs;
 use crate::retrain::compare::{comparison, distance, gradient, kind_of_truth, of_class, unit};
 use crate::retrain::data::{Draw, Target, TrainingSet};
-use crate::retrain::spec::{Augment, Loss, RetrainSpec};
+use crate::retrain::shard::{first_output, shard_size};
+use crate::retrain::spec::{Augment, Loss, RetrainSpec, TeacherView};
 use crate::retrain::teacher::Teacher;
 use crate::sum::{Gradients, sum_in_order};
-
-/// Images per shard of a batch: fixed, so that sums do not depend on threads.
-pub(super) const SHARD: usize = 16;
 
 /// The loss of a training run.
 pub(crate) struct Judge<'a> {
@@ -45,47 +44,31 @@ impl<'a> Judge<'a> {
     /// A judge by what the specification asks for.
     ///
     /// # Errors
-    /// Images without labels where those are asked for; a network that does not run.
+    /// What does not fit the network or the images.
     pub(crate) fn new(
         original: &'a Network,
         set: &'a TrainingSet,
         spec: &RetrainSpec,
     ) -> Result<Self, TqzError> {
-        if spec.loss != Loss::Distill && !set.is_labelled() {
-            return Err(TqzError::Request(
-                "some training images have no label; give --loss distill, which needs none"
-                    .to_owned(),
-            ));
-        }
-        let first: Vec<Draw> = set
-            .held()
-            .into_iter()
-            .take(SHARD)
-            .map(Draw::plain)
-            .collect();
-        // No more than the network takes at once.
-        let looked_at = original.fixed_batch().unwrap_or(4).clamp(1, 4);
-        let (batch, targets) = set.batch(&first[..first.len().min(looked_at)], spec.augment)?;
-        let output = first_output(original, &original.fill_batch(batch.view())?)?;
-        let own = OutputKind::of(&output);
-        let per_image = output.len() / output.shape().first().copied().unwrap_or(1).max(1);
-        check_targets(&targets, set.most_classes().max(1), (per_image, spec.loss))?;
-        if own == OutputKind::Values {
-            check_of_pictures(spec)?;
-        }
+        let Outputs { kind, per_image } = Outputs::of(original, set, spec)?;
         Ok(Self {
-            teacher: Teacher::new(original, set, spec, (own, per_image))?,
+            teacher: Teacher::new(original, set, spec, (kind, per_image))?,
             set,
             loss: spec.loss,
-            own,
-            how: comparison(own, per_image, spec),
+            own: kind,
+            how: comparison(kind, per_image, spec),
             augment: spec.augment,
         })
     }
 
-    /// Whether the original's predictions are means over an image and its mirror image.
-    pub(crate) fn is_mirrored(&self) -> bool {
-        self.teacher.is_mirrored()
+    /// What the original sees of an image: plain or mirrored.
+    pub(crate) fn view(&self) -> TeacherView {
+        self.teacher.view()
+    }
+
+    /// Has it see what it saw in an earlier part of the run.
+    pub(crate) fn see(&mut self, view: TeacherView) {
+        self.teacher.see(view);
     }
 
     /// Loss, and gradients at the tensors `names`, on the images drawn.
@@ -98,7 +81,7 @@ impl<'a> Judge<'a> {
         names: &[&str],
         draws: &[Draw],
     ) -> Result<(Score, Gradients), TqzError> {
-        let size = network.fixed_batch().unwrap_or(SHARD).max(1);
+        let size = shard_size(network);
         let (tally, gradients) = sum_in_order(draws.chunks(size), |shard| {
             self.shard_gradients(network, names, (shard, draws.len()))
         })?;
@@ -203,7 +186,7 @@ impl<'a> Judge<'a> {
     /// A network that does not run.
     pub(crate) fn held(&self, network: &Network) -> Result<Score, TqzError> {
         let draws: Vec<Draw> = self.set.held().into_iter().map(Draw::plain).collect();
-        let size = network.fixed_batch().unwrap_or(SHARD).max(1);
+        let size = shard_size(network);
         let parts: Vec<Tally> = draws
             .chunks(size)
             .collect::<Vec<_>>()
@@ -225,17 +208,6 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The network's first output on a shard.
-pub(super) fn first_output(
-    network: &Network,
-    shard: &ArrayD<f32>,
-) -> Result<ArrayD<f32>, TqzError> {
-    let filled = network.fill_batch(shard.view())?;
-    let outputs = network.run(&[filled])?;
-    let first = outputs.into_iter().next();
-    first.ok_or_else(|| TqzError::Request("the network has no output".to_owned()))
-}
-
 fn largest(scores: ArrayView1<'_, f32>) -> usize {
     let mut best = 0;
     for (index, score) in scores.iter().enumerate() {
@@ -244,37 +216,6 @@ fn largest(scores: ArrayView1<'_, f32>) -> usize {
         }
     }
     best
-}
-
-/// What is asked of a network that is no classifier.
-fn check_of_pictures(spec: &RetrainSpec) -> Result<(), TqzError> {
-    let fault = match (spec.augment.shift, spec.temperature) {
-        (1.., _) => "images of a network whose output is an image cannot be moved; use --patch",
-        (_, Some(_)) => "a temperature is for classifiers: leave it out",
-        _ => return Ok(()),
-    };
-    Err(TqzError::Request(fault.to_owned()))
-}
-
-fn check_targets(
-    targets: &[Target],
-    classes: usize,
-    (per_image, loss): (usize, Loss),
-) -> Result<(), TqzError> {
-    if loss == Loss::Distill {
-        return Ok(());
-    }
-    let fits = |target: &Target| match target {
-        Target::Label(class) => *class < per_image,
-        Target::Output(output) => output.len() == per_image,
-        Target::Unknown => false,
-    };
-    if classes <= per_image && targets.iter().all(fits) {
-        return Ok(());
-    }
-    Err(TqzError::Request(format!(
-        "the network gives {per_image} numbers an image; labels or wanted images of the set do not fit"
-    )))
 }
 
 /// Sums over images.

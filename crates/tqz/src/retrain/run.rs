@@ -12,7 +12,7 @@ use crate::retrain::digest::digest;
 use crate::retrain::fitted::Fitted;
 use crate::retrain::loss::{Judge, Score};
 use crate::retrain::optimizer::fall;
-use crate::retrain::spec::RetrainSpec;
+use crate::retrain::spec::{RetrainSpec, TeacherView};
 use crate::retrain::student::{StepRates, Student};
 use crate::source::Source;
 
@@ -99,8 +99,8 @@ pub struct Retrained {
     pub after: Score,
     /// Steps done.
     pub steps: usize,
-    /// Whether the original's predictions were means over an image and its mirror image.
-    pub mirrored: bool,
+    /// What the original saw of an image: plain or mirrored.
+    pub teacher: TeacherView,
     /// λ by which the file's levels were chosen for the size's sake, squared steps of the quantizer per bit.
     pub lambda: f32,
 }
@@ -130,18 +130,15 @@ pub fn retrain(
     resume: Option<&[u8]>,
     watch: &dyn Watch,
 ) -> Result<Outcome, TqzError> {
-    spec.check()?;
-    if set.is_empty() {
-        return Err(TqzError::Request("there are no training images".to_owned()));
-    }
+    let judge = Judge::new(source.network(), set, spec)?;
     let file = CompressedModel::decode(start)?.file().clone();
     let sums = [source.checksum(), crc32fast::hash(start), digest(set)];
     let asked = spec.target.and_then(|t| t.limit(source.weight_count()));
     let mut run = Run {
-        judge: Judge::new(source.network(), set, spec)?,
         student: Student::new(source, file, *spec)?,
         order: Order::new(set, spec.batch, spec.augment, spec.seed),
-        position: Position::new(sums, spec, start.len() as u64),
+        position: Position::new(sums, (spec, judge.view()), start.len() as u64),
+        judge,
         spec: *spec,
         limit_bytes: asked.unwrap_or(start.len() as u64),
         best_file: None,
@@ -186,6 +183,7 @@ impl Run<'_> {
             bytes.into_iter().map(|b| b as u8).collect()
         });
         self.position = checkpoint.position;
+        self.judge.see(self.position.teacher);
         let lambda = self.position.price.lambda;
         self.student.restore(checkpoint.arrays, lambda)?;
         Ok(())
@@ -318,7 +316,7 @@ impl Run<'_> {
             before,
             after,
             steps: self.position.step,
-            mirrored: self.judge.is_mirrored(),
+            teacher: self.judge.view(),
             lambda: fitted.lambda,
         })))
     }

@@ -151,18 +151,7 @@ impl RetrainSpec {
             self.temperature.unwrap_or(1.0),
             0.1..=100.0,
         )?;
-        let untempered = self.loss == Loss::Labels || self.distance == OutputDistance::SquaredError;
-        if untempered && self.temperature.is_some() {
-            return Err(TqzError::Request(
-                "a temperature is of no effect on labels and squared errors: leave it out"
-                    .to_owned(),
-            ));
-        }
-        if self.loss == Loss::Labels && self.teacher == TeacherView::Mirrored {
-            return Err(TqzError::Request(
-                "a mirrored teacher is of no effect on labels: leave it out".to_owned(),
-            ));
-        }
+        self.check_teacher()?;
         check("the rate of levels", self.level_rate.into(), 0.0..=1.0)?;
         check("the rate of bases", self.basis_rate.into(), 0.0..=1.0)?;
         check("the rate of side values", self.side_rate.into(), 0.0..=1.0)?;
@@ -184,6 +173,19 @@ impl RetrainSpec {
             Some(RateTarget::BitsPerWeight(bits)) => check("bits per weight", bits, 0.01..=64.0),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that what is said of the original's predictions is of effect.
+    fn check_teacher(&self) -> Result<(), TqzError> {
+        let untempered = self.loss == Loss::Labels || self.distance == OutputDistance::SquaredError;
+        let fault = if untempered && self.temperature.is_some() {
+            "a temperature is of no effect on labels and squared errors: leave it out"
+        } else if self.loss == Loss::Labels && self.teacher == TeacherView::Mirrored {
+            "a mirrored teacher is of no effect on labels: leave it out"
+        } else {
+            return Ok(());
+        };
+        Err(TqzError::Request(fault.to_owned()))
     }
 }
 

@@ -23,11 +23,11 @@ pub(super) enum DistanceName {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum TeacherName {
-    /// Mirrored where a classifier is as sure of mirror images as of the images (not with --no-flip)
+    /// Mirrored for classifiers that are as sure of mirror images as of 100 images or more that are kept back; plain with --no-flip
     Auto,
-    /// What it says of an image
+    /// Those on an image
     Plain,
-    /// The mean of what it says of an image and of its mirror image
+    /// The means of those on an image and on its mirror image
     Mirrored,
 }
 

@@ -1,7 +1,7 @@
 //! What is told of a finished run.
 
 use serde::Serialize;
-use tqz::{Retrained, Score};
+use tqz::{Retrained, Score, TeacherView};
 
 use crate::output::{optional, table, thousands};
 
@@ -15,7 +15,7 @@ pub(super) struct Outcome {
     pub(super) start_bytes: u64,
     pub(super) training_images: usize,
     pub(super) steps: usize,
-    pub(super) mirrored_teacher: bool,
+    pub(super) teacher: TeacherView,
     pub(super) held_before: Score,
     pub(super) held_after: Score,
     pub(super) lambda: f32,
@@ -45,9 +45,9 @@ pub(super) fn text(outcome: &Outcome, retrained: &Retrained) -> String {
         "loss (kept back)",
         "accuracy %",
     ];
-    let toward = match outcome.mirrored_teacher {
-        true => " toward the original's mean over images and their mirror images",
-        false => "",
+    let toward = match outcome.teacher {
+        TeacherView::Mirrored => " toward means over images and their mirror images",
+        _ => "",
     };
     format!(
         "{}\n{}: {} bytes, {:.3} bits/weight, {} steps{toward}; {:.1} s, {:.1} s of them before the first step",
