@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Points of docs/results/2026-11-29-retraining: each network compressed, retrained without and with labels, every file scored on test images.
+"""Points of docs/results/2026-11-29-retraining: each network compressed, retrained without labels (toward the original as it
+is, or as it sees an image and its mirror image) and with them, every file scored on test images.
 
 Usage: tools/retraining.py --tqz target/release/tqz --shared ../shared [--only NETWORK ...] [--work FOLDER]
 Appends to raw.csv in the result's folder; points that are there already are left out, so it goes on where it was stopped (a
