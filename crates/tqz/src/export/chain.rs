@@ -1,24 +1,12 @@
 //! A layer's record as what a runtime may run instead of the dense layer: per block of output rows a chain of small layers,
 //! without the rows of T and columns of S that vanish, and what each costs (theory §4, Eq. 14).
 
-use tqz_format::dequantize::step;
-use tqz_format::{Block, BlockCoding, LayerRecord, LevelMatrix, MatrixShape};
+use tqz_format::{Block, BlockCoding, LayerRecord, MatrixShape};
+
+use super::factor::Factor;
 
 /// Share of the dense layer's multiply–accumulates that a chain must stay below: one more layer is not free.
 const WORTHWHILE: f64 = 0.95;
-
-/// A matrix of levels with a step for each row and column: value = level · row · column.
-#[derive(Debug, Clone)]
-pub(crate) struct Factor {
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    /// Kernel positions: column j is input `j / period` at position `j % period`.
-    pub(crate) period: usize,
-    /// Row-major.
-    pub(crate) levels: Vec<i32>,
-    pub(crate) row_steps: Vec<f64>,
-    pub(crate) col_steps: Vec<f64>,
-}
 
 /// One small layer of a chain.
 #[derive(Debug, Clone)]
@@ -55,79 +43,6 @@ impl Positions {
         kernels: 1.0,
         outputs: 1.0,
     };
-}
-
-impl Factor {
-    /// All of a matrix of levels.
-    pub(crate) fn new(matrix: &LevelMatrix) -> Self {
-        let spec = matrix.spec();
-        let scale = matrix.scale();
-        let rows = |r| step(scale.base + scale.rows.as_ref().map_or(0, |s| s.exponent(r)));
-        let cols = |c| step(scale.cols.as_ref().map_or(0, |s| s.exponent(c)));
-        Self {
-            rows: spec.rows,
-            cols: spec.cols,
-            period: spec.period,
-            levels: matrix.to_row_major(),
-            row_steps: (0..spec.rows).map(rows).collect(),
-            col_steps: (0..spec.cols).map(cols).collect(),
-        }
-    }
-
-    /// Value of one element.
-    pub(crate) fn value(&self, row: usize, col: usize) -> f64 {
-        let level = f64::from(self.levels[row * self.cols + col]);
-        level * (self.row_steps[row] * self.col_steps[col])
-    }
-
-    fn keep_rows(&mut self, kept: &[usize]) {
-        let rows = kept
-            .iter()
-            .map(|&r| &self.levels[r * self.cols..(r + 1) * self.cols]);
-        self.levels = rows.flatten().copied().collect();
-        self.row_steps = kept.iter().map(|&r| self.row_steps[r]).collect();
-        self.rows = kept.len();
-    }
-
-    /// Keeps whole inputs: `period` columns each.
-    fn keep_inputs(&mut self, kept: &[usize]) {
-        let period = self.period;
-        let cols: Vec<usize> = kept
-            .iter()
-            .flat_map(|&i| i * period..(i + 1) * period)
-            .collect();
-        let row = |r: usize| cols.iter().map(move |&c| (r, c));
-        self.levels = (0..self.rows)
-            .flat_map(row)
-            .map(|(r, c)| self.levels[r * self.cols + c])
-            .collect();
-        self.col_steps = cols.iter().map(|&c| self.col_steps[c]).collect();
-        self.cols = cols.len();
-    }
-
-    /// Adds a row of zeros.
-    fn with_empty_row(&mut self) {
-        self.levels.extend(std::iter::repeat_n(0, self.cols));
-        self.row_steps.push(1.0);
-        self.rows += 1;
-    }
-
-    /// Adds an input of zeros to a factor that has none.
-    fn with_empty_input(&mut self) {
-        self.levels = vec![0; self.rows * self.period];
-        self.col_steps = vec![1.0; self.period];
-        self.cols = self.period;
-    }
-
-    fn row_is_zero(&self, r: usize) -> bool {
-        let row = &self.levels[r * self.cols..(r + 1) * self.cols];
-        row.iter().all(|&level| level == 0)
-    }
-
-    fn input_is_zero(&self, input: usize) -> bool {
-        let cols = input * self.period..(input + 1) * self.period;
-        (0..self.rows).all(|r| cols.clone().all(|c| self.levels[r * self.cols + c] == 0))
-    }
 }
 
 /// Joins two factors along `after`'s inputs, which are `before`'s rows: components that do nothing leave, and `after`'s column
@@ -260,7 +175,7 @@ pub(crate) fn costs(branches: &[Branch], shape: MatrixShape, positions: Position
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tqz_format::{Layout, MatrixSpec, ScaleVector, StepScale};
+    use tqz_format::{Layout, LevelMatrix, MatrixSpec, ScaleVector, StepScale};
 
     fn matrix(rows: usize, cols: usize, period: usize, scaled: bool) -> LevelMatrix {
         let levels: Vec<i32> = (0..rows * cols).map(|i| (i as i32 * 7 % 5) - 2).collect();

@@ -3,6 +3,7 @@
 
 pub(crate) mod chain;
 mod cost;
+mod factor;
 pub(crate) mod graph;
 mod int8;
 mod layer_node;

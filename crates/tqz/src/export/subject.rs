@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tqz_format::{Block, BlockCoding, LayerRecord};
 use tqz_onnx::model::{GraphProto, NodeProto, TensorProto};
 
-use super::chain::Factor;
+use super::factor::Factor;
 use super::graph::numbers;
 use super::layer_node::{Affine, Folded, Kind, LayerNode};
 use super::weights::Placement;

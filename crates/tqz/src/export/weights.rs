@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tqz_onnx::model::{DataType, NodeProto, TensorProto};
 
-use super::chain::Factor;
+use super::factor::Factor;
 use super::graph::Names;
 use crate::error::TqzError;
 
