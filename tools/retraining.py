@@ -34,7 +34,7 @@ NETWORKS = {
 # What is asked for by training: toward the original's predictions of an image, toward their mean over it and its mirror image (networks that know
 # both: what `--teacher auto` finds), toward labels.
 TRAININGS = {"distill": ["--loss", "distill", "--teacher", "plain"], "mirrored": ["--loss", "distill", "--teacher", "mirrored"], "labels": ["--loss", "labels"]}
-# KLT against ELT after retraining, without labels, where every layer is wide.
+# KLT against ELT after retraining, without labels, where layers are wide.
 TRANSFORMS = {"alexnet": {"bits": [0.2, 0.5], "transforms": ["klt", "elt"]}, "resnet18": {"bits": [0.22], "transforms": ["klt", "elt"]}}
 
 

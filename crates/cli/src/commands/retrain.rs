@@ -165,7 +165,7 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         return Err(Usage::new(told).into());
     }
     // Before minutes go into a start.
-    tqz::check_retraining(&source, &set, &spec)?;
+    tqz::check_retraining(&source, &set, &spec).with_context(|| doing(args, None))?;
     let start = start_file(args, (&source, &set), (kept, common.seed), &bars)?;
     let start_seconds = begin.elapsed().as_secs_f64();
     let follower = Follower::new(

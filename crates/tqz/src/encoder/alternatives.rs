@@ -17,8 +17,12 @@ use crate::statistics::LayerStatistics;
 
 /// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
 const NARROW: usize = 64;
-/// Wider layers are always transformed at rates below [`HIGH_RATE`]: the decision would only cost time.
+/// Wider layers are always transformed at rates below [`MIDDLE_RATE`]: the decision would only cost time.
 pub(crate) const WIDE: usize = 128;
+/// Bits per weight of the whole file from which on wide layers are decided upon, too: a layer of about a bit a weight is better off as it is, and
+/// while the widest vanish others are coded at that (AlexNet at .32 bits, `fast`: .0195 → .0112 nats; at .2 bits nothing changes). Each way is
+/// coded under its own damping, and judged by the first's. Where a step is asked for instead of a rate, any rate may come of it.
+const MIDDLE_RATE: f64 = 0.25;
 /// Bits per weight of the whole file from which on no layer is transformed unless that is asked for: few rows of T vanish, and the
 /// closed form, which would decide, does not see that more is learnt by heart from few images.
 const HIGH_RATE: f64 = 2.0;
@@ -79,29 +83,17 @@ impl Alternatives {
         (config, trust): (&EncoderConfig, LayerTrust),
         (unmeasured, total_weights): (f64, u64),
     ) -> Result<Self, TqzError> {
-        let narrowest = layer.rows.min(layer.cols);
-        let transformable = layer.groups == 1 && narrowest >= NARROW;
-        let high_rate = config
-            .target
-            .limit(total_weights)
-            .is_some_and(|bytes| bits_per_weight(bytes, total_weights) >= HIGH_RATE)
-            && config.macs.is_none();
-        let basis = match config.transform {
-            TransformSpec::Identity | TransformSpec::Dct1 | TransformSpec::Dct2 => None,
-            TransformSpec::Klt => Some(Basis::Klt),
-            TransformSpec::Elt => Some(Basis::Elt),
-            TransformSpec::Auto => Some(Basis::Elt).filter(|_| !high_rate),
-        };
-        let basis = basis.filter(|_| transformable && config.axis == Axis::Column);
-        let undecided =
-            config.transform == TransformSpec::Auto && basis.is_some() && narrowest <= WIDE;
+        let (basis, undecided) = ways(layer, config, total_weights);
         let prepare = |basis: Option<Basis>| {
             let how = (basis, config, trust);
             PreparedLayer::new(layer, weights.clone(), statistics, how, unmeasured)
         };
+        let first = prepare(basis)?;
+        // A basis that could not be had leaves nothing to decide.
+        let undecided = undecided && first.transformed.is_some();
         Ok(Self {
-            first: prepare(basis)?,
             second: undecided.then(|| prepare(None)).transpose()?,
+            first,
         })
     }
 
@@ -175,5 +167,87 @@ impl Alternatives {
         let values = self.layer().to_matrix(&coded.record.reconstruct()?);
         coded.distortion = closed_form(&self.first, &(values - &self.first.weights));
         Ok(coded)
+    }
+}
+
+/// The basis of the first way in which a layer is coded, and whether it is weighed against none.
+fn ways(layer: &WeightLayer, config: &EncoderConfig, total_weights: u64) -> (Option<Basis>, bool) {
+    let narrowest = layer.rows.min(layer.cols);
+    let asked = config.target.limit(total_weights);
+    let asked = asked.map(|bytes| bits_per_weight(bytes, total_weights));
+    let free = config.macs.is_none();
+    let basis = match config.transform {
+        TransformSpec::Identity | TransformSpec::Dct1 | TransformSpec::Dct2 => None,
+        TransformSpec::Klt => Some(Basis::Klt),
+        TransformSpec::Elt => Some(Basis::Elt),
+        TransformSpec::Auto => {
+            Some(Basis::Elt).filter(|_| !free || asked.is_none_or(|asked| asked < HIGH_RATE))
+        }
+    };
+    let transformable = layer.groups == 1 && narrowest >= NARROW && config.axis == Axis::Column;
+    let basis = basis.filter(|_| transformable);
+    let undecided = config.transform == TransformSpec::Auto
+        && basis.is_some()
+        && (narrowest <= WIDE || (free && asked.is_none_or(|asked| asked >= MIDDLE_RATE)));
+    (basis, undecided)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RateTarget;
+    use tqz_format::Layout;
+
+    const WEIGHTS: u64 = 1 << 20;
+
+    fn layer(rows: usize, cols: usize) -> WeightLayer {
+        WeightLayer {
+            name: "w".to_owned(),
+            site: 0,
+            dims: vec![rows, cols],
+            layout: Layout::RowsFirst,
+            rows,
+            cols,
+            period: 1,
+            groups: 1,
+            uses: vec![0],
+            node: "n".to_owned(),
+            op: "Gemm",
+        }
+    }
+
+    fn at(rate_bpw: f64) -> EncoderConfig {
+        EncoderConfig::new(RateTarget::BitsPerWeight(rate_bpw))
+    }
+
+    #[test]
+    fn a_basis_is_weighed_against_none_where_either_may_be_better() {
+        let of = |size: usize, config: &EncoderConfig| ways(&layer(size, 512), config, WEIGHTS);
+        let elt = Some(Basis::Elt);
+        assert_eq!(of(32, &at(0.3)), (None, false));
+        for (rate_bpw, wide) in [(0.2, false), (0.3, true), (1.9, true)] {
+            assert_eq!(of(128, &at(rate_bpw)), (elt, true), "{rate_bpw}");
+            assert_eq!(of(256, &at(rate_bpw)), (elt, wide), "{rate_bpw}");
+        }
+        assert_eq!(of(256, &at(2.0)), (None, false));
+        let step = EncoderConfig::new(RateTarget::Step(1e-3));
+        assert_eq!(of(256, &step), (elt, true));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_not_weighed() {
+        let asked = |transform| EncoderConfig {
+            transform,
+            ..at(1.0)
+        };
+        let of = |config: &EncoderConfig| ways(&layer(256, 512), config, WEIGHTS);
+        assert_eq!(of(&asked(TransformSpec::Klt)), (Some(Basis::Klt), false));
+        assert_eq!(of(&asked(TransformSpec::Identity)), (None, false));
+        // A limit of work is met by rows of T.
+        let limited = EncoderConfig {
+            macs: Some(0.5),
+            ..at(2.5)
+        };
+        assert_eq!(of(&limited), (Some(Basis::Elt), false));
     }
 }

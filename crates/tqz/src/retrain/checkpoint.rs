@@ -28,6 +28,7 @@ pub(crate) struct Position {
     /// What was asked for, as text: the same text is the same request to the last bit.
     asked: String,
     /// What the original sees of an image, as it was found: another device might find otherwise.
+    #[serde(default)]
     pub(crate) teacher: TeacherView,
     /// Steps done.
     pub(crate) step: usize,

@@ -66,11 +66,6 @@ impl<'a> Judge<'a> {
         self.teacher.view()
     }
 
-    /// Has it see what it saw in an earlier part of the run.
-    pub(crate) fn see(&mut self, view: TeacherView) {
-        self.teacher.see(view);
-    }
-
     /// Loss, and gradients at the tensors `names`, on the images drawn.
     ///
     /// # Errors

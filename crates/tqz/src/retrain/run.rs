@@ -130,8 +130,15 @@ pub fn retrain(
     resume: Option<&[u8]>,
     watch: &dyn Watch,
 ) -> Result<Outcome, TqzError> {
-    let judge = Judge::new(source.network(), set, spec)?;
     let file = CompressedModel::decode(start)?.file().clone();
+    let checkpoint = resume.map(Checkpoint::decode).transpose()?;
+    // What the original saw in an earlier part of the run it goes on to see.
+    let teacher = checkpoint.as_ref().map(|c| c.position.teacher);
+    let judged_by = RetrainSpec {
+        teacher: teacher.unwrap_or(spec.teacher),
+        ..*spec
+    };
+    let judge = Judge::new(source.network(), set, &judged_by)?;
     let sums = [source.checksum(), crc32fast::hash(start), digest(set)];
     let asked = spec.target.and_then(|t| t.limit(source.weight_count()));
     let mut run = Run {
@@ -145,8 +152,8 @@ pub fn retrain(
         source,
         watch,
     };
-    if let Some(bytes) = resume {
-        run.resume(bytes)?;
+    if let Some(checkpoint) = checkpoint {
+        run.resume(checkpoint)?;
     }
     let before = run.judge.held(&decoded(source, start)?)?;
     if run.position.step == 0 && start.len() as u64 <= run.limit_bytes {
@@ -171,8 +178,7 @@ pub fn retrain(
 }
 
 impl Run<'_> {
-    fn resume(&mut self, bytes: &[u8]) -> Result<(), TqzError> {
-        let mut checkpoint = Checkpoint::decode(bytes)?;
+    fn resume(&mut self, mut checkpoint: Checkpoint) -> Result<(), TqzError> {
         checkpoint.position.check(&self.position)?;
         let best = checkpoint
             .arrays
@@ -183,7 +189,6 @@ impl Run<'_> {
             bytes.into_iter().map(|b| b as u8).collect()
         });
         self.position = checkpoint.position;
-        self.judge.see(self.position.teacher);
         let lambda = self.position.price.lambda;
         self.student.restore(checkpoint.arrays, lambda)?;
         Ok(())

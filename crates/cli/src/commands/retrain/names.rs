@@ -23,7 +23,8 @@ pub(super) enum DistanceName {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum TeacherName {
-    /// Mirrored for classifiers that are as sure of mirror images as of 100 images or more that are kept back; plain with --no-flip
+    /// Mirrored for classifiers that are as sure of mirror images as of images, told by those kept back (100 or more); plain for others, with
+    /// --no-flip and with --loss labels
     Auto,
     /// Those on an image
     Plain,
