@@ -196,25 +196,9 @@ fn ways(layer: &WeightLayer, config: &EncoderConfig, total_weights: u64) -> (Opt
 mod tests {
     use super::*;
     use crate::config::RateTarget;
-    use tqz_format::Layout;
+    use crate::encoder::testing::dense;
 
     const WEIGHTS: u64 = 1 << 20;
-
-    fn layer(rows: usize, cols: usize) -> WeightLayer {
-        WeightLayer {
-            name: "w".to_owned(),
-            site: 0,
-            dims: vec![rows, cols],
-            layout: Layout::RowsFirst,
-            rows,
-            cols,
-            period: 1,
-            groups: 1,
-            uses: vec![0],
-            node: "n".to_owned(),
-            op: "Gemm",
-        }
-    }
 
     fn at(rate_bpw: f64) -> EncoderConfig {
         EncoderConfig::new(RateTarget::BitsPerWeight(rate_bpw))
@@ -222,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_basis_is_weighed_against_none_where_either_may_be_better() {
-        let of = |size: usize, config: &EncoderConfig| ways(&layer(size, 512), config, WEIGHTS);
+        let of = |size: usize, config: &EncoderConfig| ways(&dense(size, 512), config, WEIGHTS);
         let elt = Some(Basis::Elt);
         assert_eq!(of(32, &at(0.3)), (None, false));
         for (rate_bpw, wide) in [(0.2, false), (0.3, true), (1.9, true)] {
@@ -240,7 +224,7 @@ mod tests {
             transform,
             ..at(1.0)
         };
-        let of = |config: &EncoderConfig| ways(&layer(256, 512), config, WEIGHTS);
+        let of = |config: &EncoderConfig| ways(&dense(256, 512), config, WEIGHTS);
         assert_eq!(of(&asked(TransformSpec::Klt)), (Some(Basis::Klt), false));
         assert_eq!(of(&asked(TransformSpec::Identity)), (None, false));
         // A limit of work is met by rows of T.

@@ -258,28 +258,15 @@ fn kept_rows(matrix: &LevelMatrix) -> Result<LevelMatrix, TqzError> {
 mod tests {
     use super::*;
     use crate::config::{Basis, EncoderConfig, RateTarget};
+    use crate::encoder::testing::dense;
     use crate::encoder::trust::Trust;
-    use crate::layout::WeightLayer;
     use crate::statistics::LayerStatistics;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
-    use tqz_format::Layout;
 
     /// A layer whose rows are mixed from directions of falling strength, ready to be transformed.
     fn prepared(rows: usize, cols: usize) -> PreparedLayer {
-        let layer = WeightLayer {
-            name: "wide".to_owned(),
-            site: 0,
-            dims: vec![rows, cols],
-            layout: Layout::RowsFirst,
-            rows,
-            cols,
-            period: 1,
-            groups: 1,
-            uses: vec![0],
-            node: "wide".to_owned(),
-            op: "Gemm",
-        };
+        let layer = dense(rows, cols);
         let mut rng = Pcg64::seed_from_u64(5);
         let mut draw = |r, c| Array2::from_shape_fn((r, c), |_| rng.random::<f32>() - 0.5);
         let (mut mixing, directions) = (draw(rows, rows), draw(rows, cols));

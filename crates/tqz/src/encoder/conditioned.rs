@@ -132,23 +132,11 @@ pub(crate) fn conditioned(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tqz_format::Layout;
+    use crate::encoder::testing::dense;
 
     #[test]
     fn damping_keeps_the_trace_and_goes_as_far_as_it_is_told() {
-        let layer = WeightLayer {
-            name: "conv".to_owned(),
-            site: 0,
-            dims: vec![3, 4],
-            layout: Layout::RowsFirst,
-            rows: 3,
-            cols: 4,
-            period: 1,
-            groups: 1,
-            uses: vec![0],
-            node: "conv".to_owned(),
-            op: "Gemm",
-        };
+        let layer = dense(3, 4);
         let mut statistics = LayerStatistics::empty(&layer);
         for part in 0..4 {
             // Parts that differ much.

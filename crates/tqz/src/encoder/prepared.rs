@@ -205,25 +205,13 @@ fn factor(
 mod tests {
     use super::*;
     use crate::config::RateTarget;
+    use crate::encoder::testing::dense;
     use crate::encoder::trust::Trust;
-    use tqz_format::Layout;
 
     /// Where the basis cannot be had and the layer's own factors can, it is coded without one and says so, whatever the axis.
     #[test]
     fn a_layer_without_a_basis_is_prepared_as_it_is_and_told() {
-        let layer = WeightLayer {
-            name: "fc".to_owned(),
-            site: 0,
-            dims: vec![4, 6],
-            layout: Layout::RowsFirst,
-            rows: 4,
-            cols: 6,
-            period: 1,
-            groups: 1,
-            uses: vec![0],
-            node: "fc".to_owned(),
-            op: "Gemm",
-        };
+        let layer = dense(4, 6);
         let statistics = LayerStatistics::empty(&layer);
         let sound = Array2::from_shape_fn((4, 6), |(r, c)| ((r * 7 + c * 3) % 5) as f32 - 2.0);
         let mut unsound = sound.clone();

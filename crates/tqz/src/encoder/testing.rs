@@ -1,13 +1,15 @@
-//! The demo network calibrated on seeded noise, for tests.
+//! The demo network calibrated on seeded noise, and layers of any size, for tests.
 
 use ndarray::{ArrayD, IxDyn};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tqz_engine::EngineDevice;
+use tqz_format::Layout;
 
 use crate::config::{EncoderConfig, Metric, RateTarget};
 use crate::encoder::{Budget, Job};
 use crate::images::Images;
+use crate::layout::WeightLayer;
 use crate::progress::Silent;
 use crate::source::Source;
 use crate::statistics::Statistics;
@@ -18,6 +20,23 @@ const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
 pub(crate) fn demo() -> Source {
     let model = tqz_onnx::decode_model(DEMO).expect("the demo network is valid");
     Source::new(model, &EngineDevice::cpu()).expect("supported")
+}
+
+/// A dense layer of so many rows and columns.
+pub(crate) fn dense(rows: usize, cols: usize) -> WeightLayer {
+    WeightLayer {
+        name: "fc".to_owned(),
+        site: 0,
+        dims: vec![rows, cols],
+        layout: Layout::RowsFirst,
+        rows,
+        cols,
+        period: 1,
+        groups: 1,
+        uses: vec![0],
+        node: "fc".to_owned(),
+        op: "Gemm",
+    }
 }
 
 /// The demo network with all that a job of two bits a weight without dependent levels needs.

@@ -72,27 +72,26 @@ impl Outputs {
         Ok(found)
     }
 
+    /// Whether they are predictions of samples that have a width to be turned around.
+    pub(super) fn can_be_mirrored(self, set: &TrainingSet) -> bool {
+        self.kind != OutputKind::Values && set.images().sample(0).ndim() == 3
+    }
+
     /// What is of no effect on such outputs.
     fn check_options(self, set: &TrainingSet, spec: &RetrainSpec) -> Result<(), TqzError> {
         let predicts = self.kind != OutputKind::Values;
-        let mirrors = predicts && is_of_pictures(set);
         let fault = match (predicts, spec.augment.shift, spec.temperature) {
             (false, 1.., _) => {
                 "images of a network whose output is an image cannot be moved; use --patch"
             }
             (false, _, Some(_)) => "a temperature is for classifiers: leave it out",
-            _ if spec.teacher == TeacherView::Mirrored && !mirrors => {
+            _ if spec.teacher == TeacherView::Mirrored && !self.can_be_mirrored(set) => {
                 "a mirrored teacher is for classifiers of pictures: give the plain one"
             }
             _ => return Ok(()),
         };
         Err(TqzError::Request(fault.to_owned()))
     }
-}
-
-/// Whether samples have height and width.
-pub(super) fn is_of_pictures(set: &TrainingSet) -> bool {
-    set.images().sample(0).ndim() == 3
 }
 
 fn check_targets(

@@ -50,13 +50,13 @@ impl<'a> Judge<'a> {
         set: &'a TrainingSet,
         spec: &RetrainSpec,
     ) -> Result<Self, TqzError> {
-        let Outputs { kind, per_image } = Outputs::of(original, set, spec)?;
+        let outputs = Outputs::of(original, set, spec)?;
         Ok(Self {
-            teacher: Teacher::new(original, set, spec, (kind, per_image))?,
+            teacher: Teacher::new(original, set, spec, outputs)?,
             set,
             loss: spec.loss,
-            own: kind,
-            how: comparison(kind, per_image, spec),
+            own: outputs.kind,
+            how: comparison(outputs.kind, outputs.per_image, spec),
             augment: spec.augment,
         })
     }

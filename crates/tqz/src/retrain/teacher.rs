@@ -9,7 +9,7 @@ use tqz_engine::Network;
 
 use crate::error::TqzError;
 use crate::outputs::{OutputKind, rows};
-use crate::retrain::asked::is_of_pictures;
+use crate::retrain::asked::Outputs;
 use crate::retrain::data::{Draw, TrainingSet};
 use crate::retrain::shard::{first_output, shard_size};
 use crate::retrain::spec::{Augment, Loss, RetrainSpec, TeacherView};
@@ -35,7 +35,7 @@ pub(crate) struct Teacher<'a> {
 }
 
 impl<'a> Teacher<'a> {
-    /// A teacher by what the specification asks for; its outputs are of this kind and so many numbers an image.
+    /// A teacher by what the specification asks for; its outputs are these.
     ///
     /// # Errors
     /// A network that does not run.
@@ -43,9 +43,12 @@ impl<'a> Teacher<'a> {
         original: &'a Network,
         set: &TrainingSet,
         spec: &RetrainSpec,
-        (kind, per_image): (OutputKind, usize),
+        outputs: Outputs,
     ) -> Result<Self, TqzError> {
-        let numbers = set.len().saturating_mul(2).saturating_mul(per_image);
+        let numbers = set
+            .len()
+            .saturating_mul(2)
+            .saturating_mul(outputs.per_image);
         let still = spec.augment.shift == 0 && spec.augment.patch.is_none();
         let mut teacher = Self {
             original,
@@ -54,10 +57,11 @@ impl<'a> Teacher<'a> {
             kept: Mutex::new(BTreeMap::new()),
             keeps: still && numbers <= KEPT_NUMBERS,
         };
-        let may = kind != OutputKind::Values && is_of_pictures(set);
         let wants = spec.augment.flip && spec.loss != Loss::Labels;
         match spec.teacher {
-            TeacherView::Auto if may && wants => teacher.choose((set, spec.augment), kind)?,
+            TeacherView::Auto if wants && outputs.can_be_mirrored(set) => {
+                teacher.choose((set, spec.augment), outputs.kind)?;
+            }
             TeacherView::Mirrored => teacher.view = TeacherView::Mirrored,
             _ => {}
         }
@@ -151,7 +155,10 @@ impl<'a> Teacher<'a> {
         for (shard, both) in shards.into_iter().zip(said) {
             let output = match self.view {
                 TeacherView::Mirrored => mean(both),
-                _ => both.into_iter().next().unwrap_or_default(),
+                _ => {
+                    let [plain, _] = both;
+                    plain
+                }
             };
             self.keep(shard, &output);
         }
@@ -188,19 +195,13 @@ fn entropy(output: ArrayView1<'_, f32>, kind: OutputKind) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::testing::demo;
     use crate::source::Source;
     use ndarray::{IxDyn, concatenate};
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
-    use tqz_engine::EngineDevice;
 
-    const DEMO: &[u8] = include_bytes!("../../../../assets/demo.onnx");
     const ACROSS: Axis = Axis(3);
-
-    fn source() -> Source {
-        let model = tqz_onnx::decode_model(DEMO).expect("valid");
-        Source::new(model, &EngineDevice::cpu()).expect("supported")
-    }
 
     fn noise(count: usize) -> ArrayD<f32> {
         let mut rng = Pcg64::seed_from_u64(4);
@@ -225,13 +226,16 @@ mod tests {
     }
 
     fn teacher<'a>(source: &'a Source, set: &TrainingSet, spec: &RetrainSpec) -> Teacher<'a> {
-        let outputs = (OutputKind::Logits, 10);
+        let outputs = Outputs {
+            kind: OutputKind::Logits,
+            per_image: 10,
+        };
         Teacher::new(source.network(), set, spec, outputs).expect("runs")
     }
 
     #[test]
     fn a_mirrored_teacher_says_the_mean_whichever_way_an_image_is_turned() {
-        let (source, batch) = (source(), noise(4));
+        let (source, batch) = (demo(), noise(4));
         let run = |batch: &ArrayD<f32>| first_output(source.network(), batch).expect("runs");
         let wanted = mean([run(&batch), run(&turned(&batch, ACROSS))]);
         let (set, spec) = (set(&batch), spec(TeacherView::Mirrored));
@@ -255,7 +259,7 @@ mod tests {
 
     #[test]
     fn mirror_images_are_seen_where_the_original_is_as_sure_of_them() {
-        let (source, batch) = (source(), noise(1200));
+        let (source, batch) = (demo(), noise(1200));
         let mirror = turned(&batch, ACROSS);
         let run = |batch: &ArrayD<f32>| first_output(source.network(), batch).expect("runs");
         let (plain, turned) = (run(&batch), run(&mirror));
