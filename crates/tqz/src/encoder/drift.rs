@@ -3,6 +3,7 @@
 //! will see. As GPTAQ and Qronos do for transformers; here under the coder's own Hessian, step and bits.
 
 mod fit;
+mod size;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -25,6 +26,7 @@ use crate::repair::{Moments, SideValues};
 use crate::taps::patches_of;
 
 use fit::{Products, Sums};
+use size::Sizes;
 
 /// Images whose products are summed up in single precision.
 const CHUNK: usize = 16;
@@ -35,9 +37,7 @@ const AFFORDABLE: f64 = 2e10;
 /// Bytes of the largest value of a run, of all images together.
 const LARGEST_BYTES: usize = 768 << 20;
 /// Runs until the size is met.
-const ROUNDS: u32 = 4;
-/// Part of the bytes allowed that is near enough.
-const CLOSE: f64 = 0.99;
+const ROUNDS: u32 = 6;
 
 /// Whether drift is to be compensated: not where rows are limited, whose choice is not made layer by layer.
 pub(crate) fn is_worth_while(job: Job<'_>) -> bool {
@@ -124,27 +124,23 @@ impl Run<'_> {
         let weights = self.job.source.weight_count();
         let limit = self.job.config.target.limit(weights);
         let limit = limit.map(|limit| limit.saturating_sub(reserve_bytes));
+        let mut sizes = limit.map(|limit| Sizes::new(limit, weights));
         let mut step = coded.step;
         let mut best: Option<Coded> = None;
         for _ in 0..ROUNDS {
             let found = self.at(coded, step)?;
-            let Some(limit) = limit else {
+            let (Some(sizes), Some(limit)) = (&mut sizes, limit) else {
                 return Ok(Some(found));
             };
-            let (size, limit) = (found.bytes.len() as f64, limit as f64);
-            // Most weights lose a bit when steps double.
-            let octaves = (size - 0.996 * limit) / (weights as f64 / 8.0).min(0.7 * size);
-            step *= octaves.exp2();
-            let fits = size <= limit;
-            if fits
-                && best
-                    .as_ref()
-                    .is_none_or(|b| b.bytes.len() < found.bytes.len())
-            {
+            let size = found.bytes.len();
+            let next = sizes.next(step, size);
+            let largest = best.as_ref().map_or(0, |b| b.bytes.len());
+            if size as u64 <= limit && size > largest {
                 best = Some(found);
             }
-            if fits && size >= CLOSE * limit {
-                break;
+            match next {
+                Some(next) => step = next,
+                None => break,
             }
         }
         Ok(best)
