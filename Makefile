@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Apart from the rest: the same program with fewer features.
 DECODER = $(or $(CARGO_TARGET_DIR),target)/decoder
 
-.PHONY: check fmt lint test doc shared light end-to-end bench golden golden-check decoder retraining
+.PHONY: check fmt lint test doc shared light end-to-end bench golden golden-check decoder retraining torch-ddp
 
 check: fmt lint test doc
 
@@ -58,3 +58,8 @@ bench:
 retraining:
 	cargo build --release
 	nice -n 5 $(PYTHON) tools/retraining.py --tqz $${CARGO_TARGET_DIR:-target}/release/tqz --shared $(SHARED) $(if $(ONLY),--only $(ONLY))
+
+# The demo network trained by two processes of PyTorch between decompress and compress; $(PYTHON) needs torch beside tools/requirements.txt.
+torch-ddp:
+	cargo build --release
+	$(PYTHON) tools/check_torch_ddp.py --tqz $${CARGO_TARGET_DIR:-target}/release/tqz
