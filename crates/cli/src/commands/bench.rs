@@ -216,8 +216,12 @@ fn name(path: &Path) -> String {
         .into_owned()
 }
 
-/// A loaded network with its inputs.
-type Ready = (Box<dyn Runner>, Vec<ArrayD<f32>>);
+/// A loaded network with its inputs, and what it is called in messages.
+struct Ready {
+    runner: Box<dyn Runner>,
+    inputs: Vec<ArrayD<f32>>,
+    told: String,
+}
 
 /// Runs all subjects in turn, again and again.
 fn measure(
@@ -226,67 +230,80 @@ fn measure(
     ((batch, threads), seed): ((usize, usize), u64),
     device: &EngineDevice,
 ) -> anyhow::Result<Vec<Row>> {
-    let mut runners: Vec<Ready> = Vec::new();
-    for subject in subjects {
-        let told = || subject.told();
-        let inputs =
-            inputs(&subject.ports, (batch, args.extent.into()), seed).with_context(told)?;
-        let runner = args
-            .runtime
-            .load(&subject.model, (device, threads))
-            .with_context(told)?;
-        runners.push((runner, inputs));
-    }
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); subjects.len()];
+    let ready = |subject: &Subject| -> anyhow::Result<Ready> {
+        let told = subject.told();
+        let inputs = inputs(&subject.ports, (batch, args.extent.into()), seed);
+        let inputs = inputs.with_context(|| told.clone())?;
+        let runner = args.runtime.load(&subject.model, (device, threads));
+        let runner = runner.with_context(|| told.clone())?;
+        Ok(Ready {
+            runner,
+            inputs,
+            told,
+        })
+    };
+    let mut ready: Vec<Ready> = subjects.iter().map(ready).collect::<Result<_, _>>()?;
+    let times = times(&mut ready, args.seconds)?;
+    let row =
+        |(subject, own): (&Subject, &Vec<f64>)| row((subject, own), &times[0], (batch, threads));
+    Ok(subjects.iter().zip(&times).map(row).collect())
+}
+
+/// Milliseconds of every network in every round that counts.
+fn times(ready: &mut [Ready], seconds: f64) -> anyhow::Result<Vec<Vec<f64>>> {
+    let count = ready.len();
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); count];
     let mut start = Instant::now();
     for round in 0..WARM_UP + ROUNDS.1 {
         if round == WARM_UP {
             start = Instant::now();
         }
         let enough = round >= WARM_UP + ROUNDS.0;
-        if enough && start.elapsed().as_secs_f64() > args.seconds {
+        if enough && start.elapsed().as_secs_f64() > seconds {
             break;
         }
-        for step in 0..runners.len() {
-            // Another one begins each round, and every other turn of all runs backwards, so that none always follows the same.
-            let place = (step + round) % subjects.len();
-            let backwards = (round / subjects.len()) % 2 == 1;
-            let index = if backwards {
-                subjects.len() - 1 - place
-            } else {
-                place
-            };
-            let (runner, inputs) = &mut runners[index];
+        for turn in 0..count {
+            let index = turn_of((round, turn), count);
+            let one = &mut ready[index];
             let before = Instant::now();
-            let outputs = runner.run(inputs);
-            outputs.with_context(|| subjects[index].told())?;
+            let outputs = one.runner.run(&one.inputs);
+            outputs.with_context(|| one.told.clone())?;
             let elapsed = before.elapsed().as_secs_f64();
             if round >= WARM_UP {
                 times[index].push(1e3 * elapsed);
             }
         }
     }
-    let row = |(subject, own): (&Subject, &Vec<f64>)| {
-        let ratios: Vec<f64> = own
-            .iter()
-            .zip(&times[0])
-            .map(|(own, first)| own / first)
-            .collect();
-        let (low, median, high) = quartiles(own);
-        let (ratio_low, ratio, ratio_high) = quartiles(&ratios);
-        Row {
-            network: subject.network.clone(),
-            form: subject.form.clone(),
-            batch,
-            threads,
-            rounds: own.len(),
-            median_ms: median,
-            quartiles_ms: (low, high),
-            ratio,
-            ratio_quartiles: (ratio_low, ratio_high),
-        }
-    };
-    Ok(subjects.iter().zip(&times).map(row).collect())
+    Ok(times)
+}
+
+/// Whose turn it is: another one begins each round, and every other turn of all runs backwards, so that none always follows the same.
+fn turn_of((round, turn): (usize, usize), count: usize) -> usize {
+    let place = (turn + round) % count;
+    let backwards = (round / count) % 2 == 1;
+    if backwards { count - 1 - place } else { place }
+}
+
+/// What is told of a network's times beside those of the first.
+fn row((subject, own): (&Subject, &[f64]), first: &[f64], (batch, threads): (usize, usize)) -> Row {
+    let ratios: Vec<f64> = own
+        .iter()
+        .zip(first)
+        .map(|(own, first)| own / first)
+        .collect();
+    let (low, median, high) = quartiles(own);
+    let (ratio_low, ratio, ratio_high) = quartiles(&ratios);
+    Row {
+        network: subject.network.clone(),
+        form: subject.form.clone(),
+        batch,
+        threads,
+        rounds: own.len(),
+        median_ms: median,
+        quartiles_ms: (low, high),
+        ratio,
+        ratio_quartiles: (ratio_low, ratio_high),
+    }
 }
 
 /// Inputs of a network with numbers spread like those of normalised images.
@@ -360,7 +377,26 @@ fn text(outcome: &Outcome) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quartiles;
+    use super::{quartiles, turn_of};
+
+    #[test]
+    fn every_network_has_its_turn_and_none_always_follows_the_same() {
+        let round = |round| [0, 1, 2].map(|turn| turn_of((round, turn), 3));
+        let rounds: Vec<[usize; 3]> = (0..6).map(round).collect();
+        for round in &rounds {
+            let mut sorted = *round;
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2]);
+        }
+        let follows = |a, b| {
+            rounds
+                .iter()
+                .filter(|r| r.windows(2).any(|w| w == [a, b]))
+                .count()
+        };
+        assert_eq!(follows(0, 1), follows(1, 0));
+        assert_eq!(follows(1, 2), follows(2, 1));
+    }
 
     #[test]
     fn quartiles_are_those_of_the_sorted_times() {

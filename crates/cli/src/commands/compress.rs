@@ -179,28 +179,14 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     check_quantizer(args)?;
     let config = config(args, common.seed);
     config.check().map_err(usage)?;
-    let by_curves = args.measured_curves.is_some() || args.curves.is_some();
-    if by_curves && (config.paper.is_none() || args.target.bound()?.is_some()) {
-        return Err(usage(TqzError::Request(
-            "--curves and --measured-curves go with --preset paper and a size".to_owned(),
-        )));
-    }
+    let by_curves = by_curves(args, &config)?;
     let device = super::device(common)?;
     let source = Source::read(&args.model, &device)?;
     let bars = Bars::new(console);
     let data = args.calib.as_ref();
     let data = data.map(|card| open(card, &args.from, common.seed));
     let evidence = Evidence::new(args, (&source, data.transpose()?), &config, &bars)?;
-    if args.stats.is_some() && evidence.statistics.images() < evidence.statistics.total {
-        console.note(
-            0,
-            &format!(
-                "warning: the statistics cover {} of the {} images of their set; merge the other shards",
-                evidence.statistics.images(),
-                evidence.statistics.total
-            ),
-        );
-    }
+    note_missing_parts(args, &evidence.statistics, console);
     let judge = evidence.judge(args, &source, &bars)?;
     let given = (&source, &evidence);
     let encoded = if by_curves {
@@ -213,6 +199,14 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     for warning in &report.warnings {
         console.note(0, &format!("warning: {warning}"));
     }
+    let judged = judge.as_ref().and_then(|judge| {
+        let found = report.judged?;
+        Some(format!(
+            "{} on {} calibration images kept back",
+            judge.described(found.loss),
+            judge.images()
+        ))
+    });
     let outcome = Outcome {
         output: output.display().to_string(),
         file_bytes: bytes.len() as u64,
@@ -222,17 +216,33 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
         calibration_images: evidence.statistics.images(),
         macs_percent: limited_macs(args, (&bytes, &evidence))?,
         seconds: start.elapsed().as_secs_f64(),
-        judged: judge.as_ref().and_then(|judge| {
-            let found = report.judged?;
-            Some(format!(
-                "{} on {} calibration images kept back",
-                judge.described(found.loss),
-                judge.images()
-            ))
-        }),
+        judged,
         report,
     };
     console.result(&outcome, || text(&outcome))
+}
+
+/// Whether curves are asked for, which goes with the paper's quantizer and a size.
+fn by_curves(args: &Args, config: &EncoderConfig) -> anyhow::Result<bool> {
+    let by_curves = args.measured_curves.is_some() || args.curves.is_some();
+    if by_curves && (config.paper.is_none() || args.target.bound()?.is_some()) {
+        return Err(usage(TqzError::Request(
+            "--curves and --measured-curves go with --preset paper and a size".to_owned(),
+        )));
+    }
+    Ok(by_curves)
+}
+
+/// Says so where statistics of a file are a part of their set's.
+fn note_missing_parts(args: &Args, statistics: &Statistics, console: &Console) {
+    if args.stats.is_some() && statistics.images() < statistics.total {
+        let told = format!(
+            "warning: the statistics cover {} of the {} images of their set; merge the other shards",
+            statistics.images(),
+            statistics.total
+        );
+        console.note(0, &told);
+    }
 }
 
 /// What the network costs to run, where a limit was asked for.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use tqz::{Augment, Progress, RateTarget, RetrainSpec, Source, TrainingSet};
+use tqz::{Augment, Progress, RateTarget, RetrainSpec, Retrained, Source, TrainingSet};
 use tqz_data::Layout;
 
 use crate::Common;
@@ -150,66 +150,60 @@ pub(crate) fn run(args: &Args, common: &Common, console: &Console) -> anyhow::Re
     let spec = spec(args, (&set, cut), common.seed)?;
     spec.check().map_err(usage)?;
     let checkpoint = named(args.checkpoint.as_ref(), &output, "checkpoint");
-    let kept_start = kept_start(args, &checkpoint, common.seed)?;
-    let kept = kept_start.as_deref();
+    let kept = kept_start(args, &checkpoint, common.seed)?;
+    let kept = kept.as_deref();
     check_own_files(args, (&checkpoint, kept, &output), common.force)?;
-    let resume = match args.resume && checkpoint.exists() {
-        true => Some(super::read(&checkpoint)?),
-        false => None,
-    };
-    if resume.is_some() && kept.is_some_and(|kept| !kept.exists()) {
+    let resume = earlier(args, &checkpoint, kept)?;
+    // Before minutes go into a start.
+    tqz::check_retraining(&source, &set, &spec).with_context(|| doing(args, None))?;
+    let start = start_file(args, (&source, &set), (kept, common.seed), &bars)?;
+    let start_seconds = begin.elapsed().as_secs_f64();
+    let files = (checkpoint.as_path(), args.log.as_deref());
+    let follower = Follower::new(&bars, console, files, &spec, args.resume)?;
+    let outcome = tqz::retrain(&source, &start, (&set, &spec), resume.as_deref(), &follower)
+        .with_context(|| doing(args, resume.is_some().then_some(&checkpoint)))?;
+    bars.finish();
+    let retrained = finished(outcome, &checkpoint)?;
+    write_file(&output, &retrained.bytes, common.force)?;
+    // They are of no more use; a file that cannot be removed does no harm. A start that the user gave is the user's.
+    for file in [Some(checkpoint.as_path()), kept].into_iter().flatten() {
+        let _ = std::fs::remove_file(file);
+    }
+    let sizes = (start.len() as u64, set.len());
+    let seconds = (start_seconds, begin.elapsed().as_secs_f64());
+    let outcome = Outcome::new(&output, (&source, &retrained), sizes, seconds);
+    console.result(&outcome, || text(&outcome, &retrained))
+}
+
+/// The checkpoint of an earlier run that is to go on.
+fn earlier(
+    args: &Args,
+    checkpoint: &Path,
+    kept_start: Option<&Path>,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    if !args.resume || !checkpoint.exists() {
+        return Ok(None);
+    }
+    if kept_start.is_some_and(|kept| !kept.exists()) {
         let shown = checkpoint.display();
         let told = format!(
             "{shown} was made by other options, another network or card: give these again, or another --checkpoint"
         );
         return Err(Usage::new(told).into());
     }
-    // Before minutes go into a start.
-    tqz::check_retraining(&source, &set, &spec).with_context(|| doing(args, None))?;
-    let start = start_file(args, (&source, &set), (kept, common.seed), &bars)?;
-    let start_seconds = begin.elapsed().as_secs_f64();
-    let follower = Follower::new(
-        &bars,
-        console,
-        (&checkpoint, args.log.as_deref()),
-        &spec,
-        args.resume,
-    )?;
-    let outcome = tqz::retrain(&source, &start, (&set, &spec), resume.as_deref(), &follower)
-        .with_context(|| doing(args, resume.is_some().then_some(&checkpoint)))?;
-    bars.finish();
-    let retrained = match outcome {
-        tqz::Outcome::Finished(retrained) => retrained,
-        tqz::Outcome::Stopped(step) => {
-            return Err(Stopped(format!(
-                "stopped after {step} steps; the same command with --resume goes on from {}",
-                checkpoint.display()
-            ))
-            .into());
-        }
-    };
-    write_file(&output, &retrained.bytes, common.force)?;
-    // They are of no more use; a file that cannot be removed does no harm. A start that the user gave is the user's.
-    let _ = std::fs::remove_file(&checkpoint);
-    if let Some(kept) = kept {
-        let _ = std::fs::remove_file(kept);
+    Ok(Some(super::read(checkpoint)?))
+}
+
+/// What was retrained; a run that was stopped says how it goes on.
+fn finished(outcome: tqz::Outcome, checkpoint: &Path) -> anyhow::Result<Retrained> {
+    match outcome {
+        tqz::Outcome::Finished(retrained) => Ok(*retrained),
+        tqz::Outcome::Stopped(step) => Err(Stopped(format!(
+            "stopped after {step} steps; the same command with --resume goes on from {}",
+            checkpoint.display()
+        ))
+        .into()),
     }
-    let outcome = Outcome {
-        output: output.display().to_string(),
-        file_bytes: retrained.bytes.len() as u64,
-        weights: source.weight_count(),
-        bits_per_weight: source.bits_per_weight(retrained.bytes.len() as u64),
-        start_bytes: start.len() as u64,
-        training_images: set.len(),
-        steps: retrained.steps,
-        teacher: retrained.teacher,
-        held_before: retrained.before,
-        held_after: retrained.after,
-        lambda: retrained.lambda,
-        start_seconds,
-        seconds: begin.elapsed().as_secs_f64(),
-    };
-    console.result(&outcome, || text(&outcome, &retrained))
 }
 
 /// What is done with which files, for errors.

@@ -83,14 +83,14 @@ impl Alternatives {
         (config, trust): (&EncoderConfig, LayerTrust),
         (unmeasured, total_weights): (f64, u64),
     ) -> Result<Self, TqzError> {
-        let (basis, undecided) = ways(layer, config, total_weights);
+        let suggested = suggested(layer, config, total_weights);
         let prepare = |basis: Option<Basis>| {
             let how = (basis, config, trust);
             PreparedLayer::new(layer, weights.clone(), statistics, how, unmeasured)
         };
-        let first = prepare(basis)?;
+        let first = prepare(suggested.basis())?;
         // A basis that could not be had leaves nothing to decide.
-        let undecided = undecided && first.transformed.is_some();
+        let undecided = matches!(suggested, Suggested::Either(_)) && first.transformed.is_some();
         Ok(Self {
             second: undecided.then(|| prepare(None)).transpose()?,
             first,
@@ -170,8 +170,29 @@ impl Alternatives {
     }
 }
 
-/// The basis of the first way in which a layer is coded, and whether it is weighed against none.
-fn ways(layer: &WeightLayer, config: &EncoderConfig, total_weights: u64) -> (Option<Basis>, bool) {
+/// How a layer may be coded by what is asked for and its shape.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Suggested {
+    /// As it is.
+    Plain,
+    /// In a basis.
+    Within(Basis),
+    /// In a basis, or as it is where that costs less.
+    Either(Basis),
+}
+
+impl Suggested {
+    /// The basis of the first way.
+    fn basis(self) -> Option<Basis> {
+        match self {
+            Self::Plain => None,
+            Self::Within(basis) | Self::Either(basis) => Some(basis),
+        }
+    }
+}
+
+/// How this layer may be coded.
+fn suggested(layer: &WeightLayer, config: &EncoderConfig, total_weights: u64) -> Suggested {
     let narrowest = layer.rows.min(layer.cols);
     let asked = config.target.limit(total_weights);
     let asked = asked.map(|bytes| bits_per_weight(bytes, total_weights));
@@ -185,11 +206,14 @@ fn ways(layer: &WeightLayer, config: &EncoderConfig, total_weights: u64) -> (Opt
         }
     };
     let transformable = layer.groups == 1 && narrowest >= NARROW && config.axis == Axis::Column;
-    let basis = basis.filter(|_| transformable);
-    let undecided = config.transform == TransformSpec::Auto
-        && basis.is_some()
-        && (narrowest <= WIDE || (free && asked.is_none_or(|asked| asked >= MIDDLE_RATE)));
-    (basis, undecided)
+    let Some(basis) = basis.filter(|_| transformable) else {
+        return Suggested::Plain;
+    };
+    let weighed = narrowest <= WIDE || (free && asked.is_none_or(|asked| asked >= MIDDLE_RATE));
+    match config.transform {
+        TransformSpec::Auto if weighed => Suggested::Either(basis),
+        _ => Suggested::Within(basis),
+    }
 }
 
 #[cfg(test)]
@@ -206,16 +230,17 @@ mod tests {
 
     #[test]
     fn a_basis_is_weighed_against_none_where_either_may_be_better() {
-        let of = |size: usize, config: &EncoderConfig| ways(&dense(size, 512), config, WEIGHTS);
-        let elt = Some(Basis::Elt);
-        assert_eq!(of(32, &at(0.3)), (None, false));
-        for (rate_bpw, wide) in [(0.2, false), (0.3, true), (1.9, true)] {
-            assert_eq!(of(128, &at(rate_bpw)), (elt, true), "{rate_bpw}");
-            assert_eq!(of(256, &at(rate_bpw)), (elt, wide), "{rate_bpw}");
+        let of =
+            |size: usize, config: &EncoderConfig| suggested(&dense(size, 512), config, WEIGHTS);
+        let (within, either) = (Suggested::Within(Basis::Elt), Suggested::Either(Basis::Elt));
+        assert_eq!(of(32, &at(0.3)), Suggested::Plain);
+        for (rate_bpw, wide) in [(0.2, within), (0.3, either), (1.9, either)] {
+            assert_eq!(of(128, &at(rate_bpw)), either, "{rate_bpw}");
+            assert_eq!(of(256, &at(rate_bpw)), wide, "{rate_bpw}");
         }
-        assert_eq!(of(256, &at(2.0)), (None, false));
+        assert_eq!(of(256, &at(2.0)), Suggested::Plain);
         let step = EncoderConfig::new(RateTarget::Step(1e-3));
-        assert_eq!(of(256, &step), (elt, true));
+        assert_eq!(of(256, &step), either);
     }
 
     #[test]
@@ -224,14 +249,17 @@ mod tests {
             transform,
             ..at(1.0)
         };
-        let of = |config: &EncoderConfig| ways(&dense(256, 512), config, WEIGHTS);
-        assert_eq!(of(&asked(TransformSpec::Klt)), (Some(Basis::Klt), false));
-        assert_eq!(of(&asked(TransformSpec::Identity)), (None, false));
+        let of = |config: &EncoderConfig| suggested(&dense(256, 512), config, WEIGHTS);
+        assert_eq!(
+            of(&asked(TransformSpec::Klt)),
+            Suggested::Within(Basis::Klt)
+        );
+        assert_eq!(of(&asked(TransformSpec::Identity)), Suggested::Plain);
         // A limit of work is met by rows of T.
         let limited = EncoderConfig {
             macs: Some(0.5),
             ..at(2.5)
         };
-        assert_eq!(of(&limited), (Some(Basis::Elt), false));
+        assert_eq!(of(&limited), Suggested::Within(Basis::Elt));
     }
 }

@@ -58,45 +58,8 @@ impl Student {
     /// # Errors
     /// A file made from another network.
     pub(crate) fn new(source: &Source, file: TqzFile, spec: RetrainSpec) -> Result<Self, TqzError> {
-        let layers = source.layers().iter().map(|layer| {
-            let record = file.layers.iter().find(|r| r.site as usize == layer.site);
-            let record = record.ok_or_else(|| {
-                TqzError::layer(
-                    &layer.name,
-                    "the file does not hold it; it was made from another network",
-                )
-            })?;
-            Ok(Trained::new(
-                LatentLayer::new(layer, record)?,
-                spec.optimizer,
-            ))
-        });
-        let layers: Vec<Trained> = layers.collect::<Result<_, TqzError>>()?;
-        if layers.len() != file.layers.len() {
-            return Err(TqzError::Request(format!(
-                "the file holds {} layers, the network has {}; it was made from another network",
-                file.layers.len(),
-                layers.len()
-            )));
-        }
-        let knobs = source.knobs();
-        let mut names: Vec<&String> = knobs
-            .iter()
-            .flat_map(|k| k.scale.iter().chain([&k.offset]))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut sides = Vec::new();
-        for name in names {
-            let site = source.site(name).unwrap_or(usize::MAX);
-            let stored = source.network().weight(name);
-            let vector = file.vectors.iter().find(|v| v.site as usize == site);
-            if let (Some(vector), Some(stored)) = (vector, stored) {
-                let side = SideVector::new(name, stored.shape(), vector)?;
-                let memory = Memory::new(spec.optimizer, side.units.len());
-                sides.push((side, memory));
-            }
-        }
+        let layers = trained_layers(source, &file, spec.optimizer)?;
+        let sides = trained_sides(source, &file, spec.optimizer)?;
         let begun = source.decoded_vectors(&file.vectors)?;
         let mut student = Self {
             layers,
@@ -363,6 +326,59 @@ impl Trained {
             (latent.octaves, step.mean[0], step.square[0]) = (of_step[0], of_step[1], of_step[2]);
         }
     }
+}
+
+/// The latents of every layer of the network.
+fn trained_layers(
+    source: &Source,
+    file: &TqzFile,
+    optimizer: Optimizer,
+) -> Result<Vec<Trained>, TqzError> {
+    let layers = source.layers().iter().map(|layer| {
+        let record = file.layers.iter().find(|r| r.site as usize == layer.site);
+        let record = record.ok_or_else(|| {
+            TqzError::layer(
+                &layer.name,
+                "the file does not hold it; it was made from another network",
+            )
+        })?;
+        Ok(Trained::new(LatentLayer::new(layer, record)?, optimizer))
+    });
+    let layers: Vec<Trained> = layers.collect::<Result<_, TqzError>>()?;
+    if layers.len() != file.layers.len() {
+        return Err(TqzError::Request(format!(
+            "the file holds {} layers, the network has {}; it was made from another network",
+            file.layers.len(),
+            layers.len()
+        )));
+    }
+    Ok(layers)
+}
+
+/// The side vectors that the file has of scales and offsets, by name.
+fn trained_sides(
+    source: &Source,
+    file: &TqzFile,
+    optimizer: Optimizer,
+) -> Result<Vec<(SideVector, Memory)>, TqzError> {
+    let knobs = source.knobs().iter();
+    let mut names: Vec<&String> = knobs
+        .flat_map(|k| k.scale.iter().chain([&k.offset]))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut sides = Vec::new();
+    for name in names {
+        let site = source.site(name).unwrap_or(usize::MAX);
+        let stored = source.network().weight(name);
+        let vector = file.vectors.iter().find(|v| v.site as usize == site);
+        if let (Some(vector), Some(stored)) = (vector, stored) {
+            let side = SideVector::new(name, stored.shape(), vector)?;
+            let memory = Memory::new(optimizer, side.units.len());
+            sides.push((side, memory));
+        }
+    }
+    Ok(sides)
 }
 
 /// Of all gradients together.

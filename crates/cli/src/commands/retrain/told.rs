@@ -1,7 +1,9 @@
 //! What is told of a finished run.
 
+use std::path::Path;
+
 use serde::Serialize;
-use tqz::{Retrained, Score, TeacherView};
+use tqz::{Retrained, Score, Source, TeacherView};
 
 use crate::output::{optional, table, thousands};
 
@@ -21,6 +23,33 @@ pub(super) struct Outcome {
     pub(super) lambda: f32,
     pub(super) start_seconds: f64,
     pub(super) seconds: f64,
+}
+
+impl Outcome {
+    /// Of a file that was written; the bytes of its start and the images there were; the seconds before the first step, and all.
+    pub(super) fn new(
+        output: &Path,
+        (source, retrained): (&Source, &Retrained),
+        (start_bytes, training_images): (u64, usize),
+        (start_seconds, seconds): (f64, f64),
+    ) -> Self {
+        let file_bytes = retrained.bytes.len() as u64;
+        Self {
+            output: output.display().to_string(),
+            file_bytes,
+            weights: source.weight_count(),
+            bits_per_weight: source.bits_per_weight(file_bytes),
+            start_bytes,
+            training_images,
+            steps: retrained.steps,
+            teacher: retrained.teacher,
+            held_before: retrained.before,
+            held_after: retrained.after,
+            lambda: retrained.lambda,
+            start_seconds,
+            seconds,
+        }
+    }
 }
 
 /// As a table.

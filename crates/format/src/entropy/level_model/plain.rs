@@ -282,13 +282,8 @@ impl PlainModel {
         negative
     }
 
-    fn code_level<IO: BitIo>(
-        &mut self,
-        io: &mut IO,
-        (r, j): (usize, usize),
-        ([ls, lf], odd): ([i64; 2], usize),
-        level: i32,
-    ) -> i32 {
+    /// What is known of a level before it is coded.
+    fn seen(&self, (r, j): (usize, usize), ([ls, lf], odd): ([i64; 2], usize)) -> Seen {
         let kk = self.spec.period;
         let lag = if kk > 2 { kk } else { 3 };
         let [a, b, c] = [1, 2, lag].map(|lag| self.level(r, j, lag).abs());
@@ -301,7 +296,6 @@ impl PlainModel {
             _ => (self.taps(r, j), self.predicted(r, j)),
         };
         let size = ((log(8 * predicted.abs()) - 38) >> 2).clamp(0, 9);
-        let class = if predicted < 0 { -size } else { size };
         let col = match kk {
             1 => self.column,
             _ => (self.column + self.position[j % kk]) >> 1,
@@ -311,24 +305,37 @@ impl PlainModel {
         let wide = i64::from(exp8((ex - 8) as i32)) + ((near + 2 * u + v) << 12);
         let bl = log(wide.min((1 << 32) - 1)) - 128;
         let shift = ((bl >> 3) - 2).clamp(0, 18) as u32;
-        let bank = usize::from(shift > 0) + 2 * odd;
-        let size_of = |l: i64| ((l + 66) >> 2).clamp(0, 27);
         let fast_class = |l: i64| ((l - 100) >> 2).clamp(0, 15);
-        let first = size_of(ex - 128) * 4 + sumc;
-        let second = fast_class(lf) * 16 + fast_class(log(self.column_fast));
-        let third = |h: i64| size_of(bl) * 19 + h;
-        if !self.decide(
-            io,
-            bank,
-            0,
-            [first, second, third(size), r as i64],
-            level != 0,
-        ) {
+        Seen {
+            taps,
+            size,
+            class: if predicted < 0 { -size } else { size },
+            ls,
+            shift,
+            bank: usize::from(shift > 0) + 2 * odd,
+            first: size_of(ex - 128) * 4 + sumc,
+            second: fast_class(lf) * 16 + fast_class(log(self.column_fast)),
+            third: size_of(bl) * 19,
+            row: r as i64,
+        }
+    }
+
+    fn code_level<IO: BitIo>(
+        &mut self,
+        io: &mut IO,
+        (r, j): (usize, usize),
+        known: ([i64; 2], usize),
+        level: i32,
+    ) -> i32 {
+        let kk = self.spec.period;
+        let seen = self.seen((r, j), known);
+        let (size, class) = (seen.size, seen.class);
+        if !self.decide(io, seen.bank, 0, seen.contexts(size), level != 0) {
             return 0;
         }
         let negative = match kk {
             1 => io.bit(Prob::HALF, level < 0),
-            _ => self.sign(io, (taps, class, ls), j % kk, level < 0),
+            _ => self.sign(io, (seen.taps, class, seen.ls), j % kk, level < 0),
         };
         let h = if (class < 0) == negative {
             9 + size
@@ -336,17 +343,17 @@ impl PlainModel {
             9 - size
         };
         let goal = u64::from(level.unsigned_abs().wrapping_sub(1));
+        let rest = self.code_rest(io, (&seen, h), goal);
+        let magnitude = rest.min(1 << 30) as i32 + 1;
+        if negative { -magnitude } else { magnitude }
+    }
+
+    /// A magnitude less one.
+    fn code_rest<IO: BitIo>(&mut self, io: &mut IO, (seen, h): (&Seen, i64), goal: u64) -> u64 {
+        let (shift, contexts) = (seen.shift, seen.contexts(h));
         let high = goal >> shift;
         let mut index = 1;
-        while index < 16
-            && self.decide(
-                io,
-                bank,
-                index,
-                [first, second, third(h), r as i64],
-                high >= index as u64,
-            )
-        {
+        while index < 16 && self.decide(io, seen.bank, index, contexts, high >= index as u64) {
             index += 1;
         }
         let mut rest = index as u64 - 1;
@@ -366,7 +373,31 @@ impl PlainModel {
             rest = 2 * rest + u64::from(bit);
             rest = rest << (shift - 1) | code_plain(io, goal, shift - 1);
         }
-        let magnitude = rest.min(1 << 30) as i32 + 1;
-        if negative { -magnitude } else { magnitude }
+        rest
+    }
+}
+
+fn size_of(l: i64) -> i64 {
+    ((l + 66) >> 2).clamp(0, 27)
+}
+
+/// What is known of a level before it is coded: its prediction, and the contexts that come of what lies around it.
+struct Seen {
+    taps: [i64; 6],
+    size: i64,
+    class: i64,
+    ls: i64,
+    shift: u32,
+    bank: usize,
+    first: i64,
+    second: i64,
+    third: i64,
+    row: i64,
+}
+
+impl Seen {
+    /// Contexts of a decision, with what is foreseen of the level (`h` of the document).
+    fn contexts(&self, h: i64) -> [i64; 4] {
+        [self.first, self.second, self.third + h, self.row]
     }
 }
