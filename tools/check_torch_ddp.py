@@ -142,6 +142,8 @@ def check(args, folder):
 
     original, test = ASSETS / "demo.onnx", np.load(ASSETS / "demo-test.npz")
     first, start = compressed(original, "first")
+    # Before processes are begun, which could not tell.
+    read_module(original), read_module(start)
     net = trained(args, start, folder)
     middle = folder / "trained.onnx"
     write_onnx(net, start, middle)
@@ -179,7 +181,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         try:
             check(args, Path(folder))
-        except Failed as failure:
+        except (Failed, subprocess.CalledProcessError) as failure:
             print(f"FAILED {failure}")
             return 1
     return 0

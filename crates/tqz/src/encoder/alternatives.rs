@@ -1,4 +1,4 @@
-//! Mode decision: a layer that could be coded in more than one way is, and the way with the least distortion + λ·bits stays.
+//! Mode decision: a layer that could be coded in more than one way is, and the way with the least distortion + λ·bits stays (wide layers: less than λ).
 //! Bits are those of the encoded record, the basis S included; distortion is the closed form under one and the same damping.
 
 use ndarray::Array2;
@@ -17,15 +17,15 @@ use crate::statistics::LayerStatistics;
 
 /// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
 const NARROW: usize = 64;
-/// Wider layers are always transformed at rates below [`MIDDLE_RATE`]: the decision would only cost time.
+/// Wider layers are always transformed at rates below [`MIDDLE_RATE`]: the decision would cost time and gain nothing.
 pub(crate) const WIDE: usize = 128;
 /// Bits per weight of the whole file from which on wide layers are decided upon, too: a layer of about a bit a weight is better off as it is, and
-/// while the widest vanish others are coded at that (AlexNet at .32 bits, `fast`: .0195 → .0112 nats; at .2 bits .0391 → .0329; at .15 bits .0585 →
+/// while the widest vanish others are coded at that (AlexNet at .32 bits, `fast`: .0195 → .0112 nats; at .2 bits .0388 → .0329; at .15 bits .0585 →
 /// .0629). Each way is coded under its own damping, and judged by the first's. Where a step is asked for instead of a rate, any rate may come of it.
 const MIDDLE_RATE: f64 = 0.19;
 /// Part of the quantizer's slope at which bits are weighed between the ways of a wide layer. The slope (.12 squared steps a bit) is that of levels at high
 /// rates; what a network really pays for a bit when its step changes is .07 to .1 where layers take a third of a bit to a bit a weight. Ways of nearly
-/// the same cost by the slope differ by a quarter of AlexNet's divergence (`fast`, .2, .22, .27 bits: .0391 → .0329, .0343 → .0254, .0230 → .0170; .32 and .4
+/// the same cost by the slope differ by a quarter of AlexNet's divergence (`fast`, .2, .22, .27 bits, decided by λ and by this: .0391 → .0329, .0343 → .0254, .0230 → .0170; .32 and .4
 /// the same). ResNet-18 at .28 to 1 bit is within its noise (+.5 to +8 %), DenseNet-40 the same.
 const EXCHANGE: f64 = 0.67;
 /// Bits per weight of the whole file from which on no layer is transformed unless that is asked for: few rows of T vanish, and the
@@ -236,6 +236,7 @@ mod tests {
     use super::*;
     use crate::config::RateTarget;
     use crate::encoder::testing::dense;
+    use crate::encoder::trust::Trust;
 
     const WEIGHTS: u64 = 1 << 20;
 
@@ -256,6 +257,24 @@ mod tests {
         assert_eq!(of(256, &at(2.0)), Suggested::Plain);
         let step = EncoderConfig::new(RateTarget::Step(1e-3));
         assert_eq!(of(256, &step), either);
+    }
+
+    /// The weight of bits between the ways of a layer of so many rows.
+    fn lambda_of(rows: usize) -> f64 {
+        let layer = dense(rows, 512);
+        let statistics = LayerStatistics::empty(&layer);
+        let weights = Array2::from_shape_fn((rows, 512), |(r, c)| ((r * 7 + c) % 5) as f32 - 2.0);
+        let how = (&at(0.3), Trust::standard().of(0));
+        let layer = Alternatives::new(&layer, weights, &statistics, how, (1.0, WEIGHTS));
+        let layer = layer.expect("its factors are there");
+        layer.bits_between_ways(QuantizerSpec::default()).lambda
+    }
+
+    #[test]
+    fn bits_weigh_less_between_the_ways_of_wide_layers() {
+        let lambda = QuantizerSpec::default().lambda;
+        assert_eq!(lambda_of(WIDE), lambda);
+        assert_eq!(lambda_of(WIDE + 1), EXCHANGE * lambda);
     }
 
     #[test]

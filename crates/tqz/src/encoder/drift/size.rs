@@ -5,8 +5,10 @@
 const AIM: f64 = 0.996;
 /// Part of the bytes allowed that is near enough.
 const CLOSE: f64 = 0.99;
-/// How often the usual slope one that was seen may be, either way.
+/// How many times the usual slope one that was seen may be, either way.
 const TRUSTED: f64 = 2.0;
+/// Octaves within which a step would give the size that it gave before.
+const SAME: f64 = 1e-4;
 
 /// Sizes seen so far.
 #[derive(Debug)]
@@ -47,7 +49,13 @@ impl Sizes {
             (side, []) | ([], side) => (side[0], side.get(1).copied()),
         };
         let bytes_per_octave = other.map_or_else(|| self.usual(one.1), |o| self.slope(one, o));
-        Some((one.0 + (one.1 - aim) / bytes_per_octave).exp2())
+        let between = one.0 + (one.1 - aim) / bytes_per_octave;
+        let known = self.seen.iter().any(|(at, _)| (at - between).abs() < SAME);
+        let next = match known {
+            false => between,
+            true => step.log2() + (size - aim) / self.usual(size),
+        };
+        Some(next.exp2())
     }
 
     /// Bytes by which a file of this size shrinks when steps double: most weights lose a bit.
@@ -99,6 +107,21 @@ mod tests {
         let jump = |step: f64| 60.0 * (step.log2() * 1000.0).sin();
         let runs = runs(4000, |step: f64| 3400.0 - 125.0 * step.log2() + jump(step));
         assert!(runs <= 8, "{runs}");
+    }
+
+    /// A run between two others that comes out farther off than both: the same two would lead to the same step again.
+    #[test]
+    fn no_step_is_tried_twice() {
+        let mut sizes = Sizes::new(4000, 1000);
+        let mut steps = vec![1.0];
+        for size in [4171, 4041, 3952, 3941, 3942, 3943] {
+            let last = steps[steps.len() - 1];
+            steps.extend(sizes.next(last, size));
+        }
+        assert_eq!(steps.len(), 7);
+        steps.sort_by(f64::total_cmp);
+        let apart = |pair: &[f64]| (pair[1] / pair[0]).log2() > SAME;
+        assert!(steps.windows(2).all(apart), "{steps:?}");
     }
 
     #[test]
