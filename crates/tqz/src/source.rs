@@ -183,6 +183,24 @@ impl Source {
         Ok((layer.name.clone(), self.decoded(layer, record)?))
     }
 
+    /// The record of one of the network's layers in a file that was made from it.
+    ///
+    /// # Errors
+    /// A file of another network.
+    pub(crate) fn record_of<'f>(
+        &self,
+        layer: &WeightLayer,
+        file: &'f TqzFile,
+    ) -> Result<&'f LayerRecord, TqzError> {
+        let record = file.layers.iter().find(|r| r.site as usize == layer.site);
+        record.ok_or_else(|| {
+            TqzError::layer(
+                &layer.name,
+                "the file does not hold it; it was made from another network",
+            )
+        })
+    }
+
     /// Those of these vectors that belong to stored tensors of the network, by name, as a decoder gives them back.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::statistics::LayerStatistics;
 /// Layers with fewer rows or columns than this are quantized as they are: a basis S would cost more than it saves (theory §9).
 const NARROW: usize = 64;
 /// Wider layers are always transformed at rates below [`MIDDLE_RATE`]: the decision would cost time and gain nothing.
-pub(crate) const WIDE: usize = 128;
+const WIDE: usize = 128;
 /// Bits per weight of the whole file from which on wide layers are decided upon, too: a layer of about a bit a weight is better off as it is, and
 /// while the widest vanish others are coded at that (AlexNet at .32 bits, `fast`: .0195 → .0112 nats; at .2 bits .0388 → .0329; at .15 bits .0585 →
 /// .0629). Each way is coded under its own damping, and judged by the first's. Where a step is asked for instead of a rate, any rate may come of it.
@@ -170,9 +170,9 @@ impl Alternatives {
 
     /// The quantizer with the weight of bits at which ways are compared.
     fn bits_between_ways(&self, quantizer: QuantizerSpec) -> QuantizerSpec {
-        let wide = self.layer().rows.min(self.layer().cols) > WIDE;
+        let part = if is_wide(self.layer()) { EXCHANGE } else { 1.0 };
         QuantizerSpec {
-            lambda: quantizer.slope() * if wide { EXCHANGE } else { 1.0 },
+            lambda: quantizer.slope() * part,
             ..quantizer
         }
     }
@@ -206,6 +206,11 @@ impl Suggested {
     }
 }
 
+/// Whether a layer has more than [`WIDE`] rows and columns.
+pub(crate) fn is_wide(layer: &WeightLayer) -> bool {
+    layer.rows.min(layer.cols) > WIDE
+}
+
 /// How this layer may be coded.
 fn suggested(layer: &WeightLayer, config: &EncoderConfig, total_weights: u64) -> Suggested {
     let narrowest = layer.rows.min(layer.cols);
@@ -224,7 +229,7 @@ fn suggested(layer: &WeightLayer, config: &EncoderConfig, total_weights: u64) ->
     let Some(basis) = basis.filter(|_| transformable) else {
         return Suggested::Plain;
     };
-    let weighed = narrowest <= WIDE || (free && asked.is_none_or(|asked| asked >= MIDDLE_RATE));
+    let weighed = !is_wide(layer) || (free && asked.is_none_or(|asked| asked >= MIDDLE_RATE));
     match config.transform {
         TransformSpec::Auto if weighed => Suggested::Either(basis),
         _ => Suggested::Within(basis),

@@ -122,16 +122,15 @@ impl Run<'_> {
     /// Runs at the step of `coded` and at steps near it until the size is met.
     fn at_size(&self, coded: &Coded, reserve_bytes: u64) -> Result<Option<Coded>, TqzError> {
         let weights = self.job.source.weight_count();
-        let limit = self.job.config.target.limit(weights);
-        let limit = limit.map(|limit| limit.saturating_sub(reserve_bytes));
-        let mut sizes = limit.map(|limit| Sizes::new(limit, weights));
         let mut step = coded.step;
+        let Some(limit) = self.job.config.target.limit(weights) else {
+            return Ok(Some(self.at(coded, step)?));
+        };
+        let limit = limit.saturating_sub(reserve_bytes);
+        let mut sizes = Sizes::new(limit, weights);
         let mut best: Option<Coded> = None;
         for _ in 0..ROUNDS {
             let found = self.at(coded, step)?;
-            let (Some(sizes), Some(limit)) = (&mut sizes, limit) else {
-                return Ok(Some(found));
-            };
             let size = found.bytes.len();
             let next = sizes.next(step, size);
             let largest = best.as_ref().map_or(0, |b| b.bytes.len());

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use crate::config::{Axis, Basis, Damping, EncoderConfig, TransformSpec};
-use crate::encoder::alternatives::WIDE;
+use crate::encoder::alternatives::is_wide;
 use crate::encoder::conditioned::{Strength, conditioned};
 use crate::encoder::mixed::Mixed;
 use crate::encoder::trust::LayerTrust;
@@ -13,7 +13,7 @@ use crate::linalg::{BlockDiagonal, ColumnFactor, NumericalFailure, UnitUpper, un
 use crate::statistics::LayerStatistics;
 use crate::transform::{ColumnBasis, SINGULAR, Subject, Transform, column_basis};
 
-/// Damping of layers up to [`WIDE`], transformed or not (theory §9: residual networks of 16–64 channels): what competes must be judged
+/// Damping of layers that are not wide ([`is_wide`]), transformed or not (theory §9: residual networks of 16–64 channels): what competes must be judged
 /// by the same statistics.
 const DIRECT_DAMPING: Damping = Damping {
     input: 0.01,
@@ -148,9 +148,8 @@ fn factored(
 }
 
 fn standard_damping(layer: &WeightLayer, basis: Option<Basis>) -> Damping {
-    let wide = layer.rows.min(layer.cols) > WIDE;
     let mut damping = match basis {
-        Some(_) if wide => TRANSFORM_DAMPING,
+        Some(_) if is_wide(layer) => TRANSFORM_DAMPING,
         _ => DIRECT_DAMPING,
     };
     if layer.is_depthwise() {

@@ -343,13 +343,7 @@ fn decoded(source: &Source, bytes: &[u8]) -> Result<Network, TqzError> {
     let file = model.file();
     let mut weights = source.decoded_vectors(&file.vectors)?;
     for layer in source.layers() {
-        let record = file.layers.iter().find(|r| r.site as usize == layer.site);
-        let record = record.ok_or_else(|| {
-            TqzError::layer(
-                &layer.name,
-                "the file does not hold it; it was made from another network",
-            )
-        })?;
+        let record = source.record_of(layer, file)?;
         weights.extend([source.decoded_by_name(layer, record)?]);
     }
     Ok(source.network().with_weights(&weights)?)

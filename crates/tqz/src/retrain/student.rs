@@ -335,13 +335,7 @@ fn trained_layers(
     optimizer: Optimizer,
 ) -> Result<Vec<Trained>, TqzError> {
     let layers = source.layers().iter().map(|layer| {
-        let record = file.layers.iter().find(|r| r.site as usize == layer.site);
-        let record = record.ok_or_else(|| {
-            TqzError::layer(
-                &layer.name,
-                "the file does not hold it; it was made from another network",
-            )
-        })?;
+        let record = source.record_of(layer, file)?;
         Ok(Trained::new(LatentLayer::new(layer, record)?, optimizer))
     });
     let layers: Vec<Trained> = layers.collect::<Result<_, TqzError>>()?;
