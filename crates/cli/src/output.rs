@@ -9,6 +9,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use tqz_onnx::{Existing, WriteOptions};
 
+/// Digits of a loss that are always seen.
+const LEAST_DIGITS: usize = 4;
+
 /// Where results and notes go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Console {
@@ -120,6 +123,17 @@ fn causes(error: &anyhow::Error) -> String {
 /// A number that may be absent, for a table.
 pub(crate) fn optional(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |v| format!("{v:.digits$}"))
+}
+
+/// A loss with so many decimals, and with more where it is so small that fewer than four digits of it would be seen (squared errors of
+/// pictures are some 1e-5).
+pub(crate) fn shown_loss(value: f64, decimals: usize) -> String {
+    let zeros = match value == 0.0 || !value.is_finite() {
+        true => 0.0,
+        false => (-value.abs().log10().floor() - 1.0).clamp(0.0, 20.0),
+    };
+    let decimals = decimals.max(zeros as usize + LEAST_DIGITS);
+    format!("{value:.decimals$}")
 }
 
 /// A text without what would steer the terminal: names in files may hold escape sequences.
@@ -285,6 +299,15 @@ mod tests {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(thousands(123_456), "123,456");
+    }
+
+    #[test]
+    fn small_losses_keep_their_digits() {
+        assert_eq!(shown_loss(1.25, 4), "1.2500");
+        assert_eq!(shown_loss(0.0000324567, 4), "0.00003246");
+        assert_eq!(shown_loss(0.0000324567, 10), "0.0000324567");
+        assert_eq!(shown_loss(0.0, 5), "0.00000");
+        assert_eq!(shown_loss(f64::NAN, 4), "NaN");
     }
 
     #[test]

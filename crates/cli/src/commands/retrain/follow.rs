@@ -11,7 +11,7 @@ use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 use tqz::{CheckNote, Progress, RetrainSpec, Score, StepNote, TqzError, Watch};
 
-use crate::output::{Console, optional, write_file};
+use crate::output::{Console, optional, shown_loss, write_file};
 use crate::progress::Bars;
 
 /// Columns of the log.
@@ -132,14 +132,15 @@ impl Watch for Follower<'_> {
         let accuracy = smooth
             .accuracy_percent
             .map_or(String::new(), |a| format!(" {a:.1} %"));
-        self.bars.say(format!("loss {:.4}{accuracy}", smooth.loss));
+        self.bars
+            .say(format!("loss {}{accuracy}", shown_loss(smooth.loss, 4)));
         self.bars.advance(1);
         let none = String::new;
         self.write([
             note.step.to_string(),
             self.epoch(note.step),
             self.seconds(),
-            format!("{:.6}", note.score.loss),
+            shown_loss(note.score.loss, 6),
             note.score
                 .accuracy_percent
                 .map_or_else(none, |a| format!("{a:.3}")),
@@ -156,9 +157,9 @@ impl Watch for Follower<'_> {
         self.console.note(
             1,
             &format!(
-                "step {}: kept back: loss {:.5}, accuracy {} %; {:.4} bits/weight{}",
+                "step {}: kept back: loss {}, accuracy {} %; {:.4} bits/weight{}",
                 note.step,
-                note.held.loss,
+                shown_loss(note.held.loss, 5),
                 optional(accuracy, 2),
                 note.bits_per_weight,
                 if note.best { ", best so far" } else { "" }
@@ -170,7 +171,7 @@ impl Watch for Follower<'_> {
             self.seconds(),
             String::new(),
             String::new(),
-            format!("{:.6}", note.held.loss),
+            shown_loss(note.held.loss, 6),
             accuracy.map_or_else(String::new, |a| format!("{a:.3}")),
             note.file_bytes.to_string(),
             format!("{:.5}", note.bits_per_weight),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use tqz::{Retrained, Score, Source, TeacherView};
 
-use crate::output::{optional, table, thousands};
+use crate::output::{optional, shown_loss, table, thousands};
 
 /// A finished run.
 #[derive(Debug, Serialize)]
@@ -59,7 +59,7 @@ pub(super) fn text(outcome: &Outcome, retrained: &Retrained) -> String {
             what.to_owned(),
             thousands(bytes),
             format!("{:.3}", 8.0 * bytes as f64 / outcome.weights.max(1) as f64),
-            format!("{:.5}", score.loss),
+            shown_loss(score.loss, 5),
             optional(score.accuracy_percent, 2),
         ]
     };
