@@ -28,6 +28,9 @@ use told::{Outcome, text};
 
 /// Images of a step that sees squares of pictures to be restored.
 const SQUARES_BATCH: usize = 16;
+/// Rate of levels by such a step: at twice as much the loss rises before it falls (DnCNN at 1.4 bits, 700 steps: .091 dB lost; .104 at .02,
+/// .097 at .005).
+const SQUARES_RATE: f32 = 0.01;
 
 /// Arguments of `tqz retrain`.
 #[derive(Debug, clap::Args)]
@@ -80,9 +83,9 @@ pub(crate) struct Args {
     /// How gradients become steps
     #[arg(long, value_enum, default_value_t = OptimizerName::Adam)]
     optimizer: OptimizerName,
-    /// Rate of levels, in steps of the quantizer; falls along a cosine
-    #[arg(long, value_name = "R", default_value_t = RetrainSpec::default().level_rate)]
-    rate: f32,
+    /// Rate of levels, in steps of the quantizer; falls along a cosine (default: 0.02, on squares of pictures to be restored 0.01)
+    #[arg(long, value_name = "R")]
+    rate: Option<f32>,
     /// Rate of the levels of synthesis bases (default: --rate)
     #[arg(long, value_name = "R")]
     basis_rate: Option<f32>,
@@ -268,25 +271,30 @@ fn named(given: Option<&PathBuf>, other: &Path, ending: &str) -> PathBuf {
         .unwrap_or_else(|| other.with_extension(ending))
 }
 
-/// How much of how many images a step sees.
+/// How much of how many images a step sees, and how far levels move by it.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     batch: usize,
+    rate: f32,
     patch: Option<usize>,
     channels_last: bool,
 }
 
 impl Cut {
-    /// As asked; of pictures to be restored, unless told otherwise, few squares.
+    /// As asked; of pictures to be restored, unless told otherwise, few squares at half the rate.
     fn new(args: &Args, (source, set): (&Source, &TrainingSet), channels_last: bool) -> Self {
         let usual = set.usual_patch(source.network(), channels_last);
         let patch = args.patch.or(usual).filter(|&side| side > 0);
-        let batch = match usual.and(patch) {
-            Some(_) => SQUARES_BATCH,
-            None => RetrainSpec::default().batch,
+        let (batch, rate) = match usual.and(patch) {
+            Some(_) => (SQUARES_BATCH, SQUARES_RATE),
+            None => (
+                RetrainSpec::default().batch,
+                RetrainSpec::default().level_rate,
+            ),
         };
         Self {
             batch: args.batch.unwrap_or(batch),
+            rate: args.rate.unwrap_or(rate),
             patch,
             channels_last,
         }
@@ -320,8 +328,8 @@ fn spec(args: &Args, (set, cut): (&TrainingSet, Cut), seed: u64) -> anyhow::Resu
         optimizer: args.optimizer.into(),
         steps,
         batch: cut.batch,
-        level_rate: args.rate,
-        basis_rate: args.basis_rate.unwrap_or(args.rate),
+        level_rate: cut.rate,
+        basis_rate: args.basis_rate.unwrap_or(cut.rate),
         side_rate: args.side_rate,
         step_rate: args.step_rate,
         lambda: args.lambda,
