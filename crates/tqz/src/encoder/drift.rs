@@ -37,7 +37,7 @@ const AFFORDABLE: f64 = 2e10;
 /// Bytes of the largest value of a run, of all images together.
 const LARGEST_BYTES: usize = 768 << 20;
 /// Runs until the size is met.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 8;
 
 /// Whether drift is to be compensated: not where rows are limited, whose choice is not made layer by layer.
 pub(crate) fn is_worth_while(job: Job<'_>) -> bool {

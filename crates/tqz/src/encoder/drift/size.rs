@@ -1,14 +1,19 @@
-//! Which step to try next for a size: after one run by how fast sizes usually fall with the step, after more by what was seen. Runs
-//! of nearly the same step differ by a hundredth and more in size, so that neither is to be trusted far.
+//! Which step to try next for a size: a line through all sizes seen over the logarithm of the step, with the usual slope as a prior. Runs of
+//! nearly the same step differ by a hundredth and more in size, so that no two of them are to be trusted.
 
 /// Part of the bytes allowed that is aimed at.
 const AIM: f64 = 0.996;
 /// Part of the bytes allowed that is near enough.
 const CLOSE: f64 = 0.99;
-/// How many times the usual slope one that was seen may be, either way.
-const TRUSTED: f64 = 2.0;
-/// Octaves within which a step would give the size that it gave before.
-const SAME: f64 = 1e-4;
+/// Octaves of spread from which on steps seen say more of the slope than what is usual.
+const SPREAD: f64 = 0.03;
+/// Part of the usual slope that the line has at least.
+const LEAST: f64 = 0.3;
+/// Part of a size off by which a run counts half in the line: sizes far away lie on a curve.
+const NEAR: f64 = 0.05;
+/// Octaves within which a step would give the size that it gave before, and those by which one tried before is passed.
+const SAME: f64 = 5e-4;
+const ASIDE: f64 = 1e-3;
 
 /// Sizes seen so far.
 #[derive(Debug)]
@@ -37,41 +42,34 @@ impl Sizes {
             return None;
         }
         let aim = AIM * self.limit;
-        // The nearest on either side; where there is none, the two nearest on the other.
-        let far = |(_, size): &(f64, f64)| (size - aim).abs();
-        let (mut large, mut small): (Vec<_>, Vec<_>) =
-            self.seen.iter().copied().partition(|&(_, size)| size > aim);
-        large.sort_by(|a, b| far(a).total_cmp(&far(b)));
-        small.sort_by(|a, b| far(a).total_cmp(&far(b)));
-        let (one, other) = match (&large[..], &small[..]) {
-            ([over, ..], [under, ..]) if far(over) < far(under) => (*over, Some(*under)),
-            ([over, ..], [under, ..]) => (*under, Some(*over)),
-            (side, []) | ([], side) => (side[0], side.get(1).copied()),
+        let line = self.on_line(aim);
+        let known = |step: f64| self.seen.iter().any(|(at, _)| (at - step).abs() < SAME);
+        // Where it was tried before: a little less, a little more, ever farther.
+        let aside = (0..).map(|n: i32| ASIDE * f64::from((n + 1) / 2) * f64::from(1 - 2 * (n % 2)));
+        let next = aside.map(|aside| line + aside).find(|&step| !known(step));
+        next.map(f64::exp2)
+    }
+
+    /// log2 of the step at which the line gives this size: weighted least squares, its slope drawn to the usual one.
+    fn on_line(&self, aim: f64) -> f64 {
+        let weight = |size: f64| 1.0 / (1.0 + ((size - aim) / (NEAR * aim)).powi(2));
+        let weights: f64 = self.seen.iter().map(|&(_, size)| weight(size)).sum();
+        let mean = |of: &dyn Fn(f64, f64) -> f64| {
+            let parts = self.seen.iter().map(|&(x, y)| weight(y) * of(x, y));
+            parts.sum::<f64>() / weights
         };
-        let bytes_per_octave = other.map_or_else(|| self.usual(one.1), |o| self.slope(one, o));
-        let between = one.0 + (one.1 - aim) / bytes_per_octave;
-        let known = self.seen.iter().any(|(at, _)| (at - between).abs() < SAME);
-        let next = match known {
-            false => between,
-            true => step.log2() + (size - aim) / self.usual(size),
-        };
-        Some(next.exp2())
+        let (step, size) = (mean(&|x, _| x), mean(&|_, y| y));
+        let spread = mean(&|x, _| (x - step).powi(2));
+        let fall = mean(&|x, y| (step - x) * (y - size));
+        let (usual, prior) = (self.usual(size), SPREAD * SPREAD / weights);
+        let bytes_per_octave = (fall + usual * prior) / (spread + prior);
+        // Where larger steps seem to make larger files, that is chance.
+        step + (size - aim) / bytes_per_octave.max(LEAST * usual)
     }
 
     /// Bytes by which a file of this size shrinks when steps double: most weights lose a bit.
     fn usual(&self, size: f64) -> f64 {
         (self.weights / 8.0).min(0.7 * size)
-    }
-
-    /// The same as two runs say.
-    fn slope(&self, a: (f64, f64), b: (f64, f64)) -> f64 {
-        let usual = self.usual(0.5 * (a.1 + b.1));
-        let seen = (a.1 - b.1) / (b.0 - a.0);
-        if seen.is_finite() {
-            seen.clamp(usual / TRUSTED, usual * TRUSTED)
-        } else {
-            usual
-        }
     }
 }
 
