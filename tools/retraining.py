@@ -29,7 +29,7 @@ NETWORKS = {
     "resnet18": {**CIFAR, "file": "resnet18-cifar10", "bits": [0.15, 0.22, 0.5, 1.0, 1.5, 2.0], "steps": 120, "images": 9500, "start": 4096, "mirrored": True},
     "densenet40": {**RAW, "file": "densenet40-12-cifar10", "bits": [0.5, 0.9, 1.25, 1.5, 2.0], "steps": 80, "images": 6500},
     "dncnn": {"data": "denoise-calib", "test": "denoise-set12", "calib": "denoise-calib", "file": "dncnn-s-25", "bits": [0.5, 1.0, 1.4, 2.0],
-              "steps": 150, "images": None, "batch": 16, "patch": 48},
+              "steps": 150, "images": None, "batch": 16, "patch": 48, "rate": 0.02},
 }
 # What is asked for by training: toward the original's predictions of an image, toward their mean over it and its mirror image (networks that know
 # both: what `--teacher auto` finds), toward labels.
@@ -136,7 +136,7 @@ def main():
             if network["images"]:
                 asked += ["--images", network["images"]]
             if "patch" in network:
-                asked += ["--patch", network["patch"]]
+                asked += ["--patch", network["patch"], "--rate", network["rate"]]
             if output.with_suffix(".checkpoint").exists():
                 asked += ["--resume"]
             found, seconds = run(asked)

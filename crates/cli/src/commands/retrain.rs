@@ -1,5 +1,6 @@
 //! `tqz retrain`: a trained network and images → a small .tqz file whose levels were trained; goes on where it was stopped.
 
+mod asked;
 mod follow;
 mod images;
 mod names;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use tqz::{Augment, Progress, RateTarget, RetrainSpec, Retrained, Source, TrainingSet};
+use tqz::{Progress, RetrainSpec, Retrained, Source, TrainingSet};
 use tqz_data::Layout;
 
 use crate::Common;
@@ -20,17 +21,12 @@ use crate::data::{DataArgs, open};
 use crate::output::{Console, Stopped, Usage, check_apart, check_free, usage, whole, write_file};
 use crate::progress::Bars;
 
+use asked::{Cut, spec};
 use follow::Follower;
 use images::training_set;
 use names::{DistanceName, LossName, OptimizerName, TeacherName};
 use start::{kept_start, start_file};
 use told::{Outcome, text};
-
-/// Images of a step that sees squares of pictures to be restored.
-const SQUARES_BATCH: usize = 16;
-/// Rate of levels by such a step: at twice as much the loss rises before it falls (DnCNN at 1.4 bits, 700 steps: .091 dB lost; .104 at .02,
-/// .097 at .005).
-const SQUARES_RATE: f32 = 0.01;
 
 /// Arguments of `tqz retrain`.
 #[derive(Debug, clap::Args)]
@@ -83,7 +79,7 @@ pub(crate) struct Args {
     /// How gradients become steps
     #[arg(long, value_enum, default_value_t = OptimizerName::Adam)]
     optimizer: OptimizerName,
-    /// Rate of levels, in steps of the quantizer; falls along a cosine (default: 0.02, on squares of pictures to be restored 0.01)
+    /// Rate of levels, in steps of the quantizer; falls along a cosine (default: 0.02; 0.01 where --patch has a default)
     #[arg(long, value_name = "R")]
     rate: Option<f32>,
     /// Rate of the levels of synthesis bases (default: --rate)
@@ -231,8 +227,10 @@ fn tell(args: &Args, (set, images): (&TrainingSet, usize), cut: Cut, console: &C
     }
     if let (None, Some(side)) = (args.patch, cut.patch) {
         let batch = cut.batch;
-        let told =
-            format!("a step sees {batch} squares of {side} pixels (--patch 0: whole images)");
+        let told = format!(
+            "a step sees {batch} squares of {side} pixels (--patch 0: whole images) and moves levels at a rate of {}",
+            cut.rate
+        );
         console.note(0, &told);
     }
 }
@@ -269,79 +267,4 @@ fn named(given: Option<&PathBuf>, other: &Path, ending: &str) -> PathBuf {
     given
         .cloned()
         .unwrap_or_else(|| other.with_extension(ending))
-}
-
-/// How much of how many images a step sees, and how far levels move by it.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    batch: usize,
-    rate: f32,
-    patch: Option<usize>,
-    channels_last: bool,
-}
-
-impl Cut {
-    /// As asked; of pictures to be restored, unless told otherwise, few squares at half the rate.
-    fn new(args: &Args, (source, set): (&Source, &TrainingSet), channels_last: bool) -> Self {
-        let usual = set.usual_patch(source.network(), channels_last);
-        let patch = args.patch.or(usual).filter(|&side| side > 0);
-        let (batch, rate) = match usual.and(patch) {
-            Some(_) => (SQUARES_BATCH, SQUARES_RATE),
-            None => (
-                RetrainSpec::default().batch,
-                RetrainSpec::default().level_rate,
-            ),
-        };
-        Self {
-            batch: args.batch.unwrap_or(batch),
-            rate: args.rate.unwrap_or(rate),
-            patch,
-            channels_last,
-        }
-    }
-}
-
-fn spec(args: &Args, (set, cut): (&TrainingSet, Cut), seed: u64) -> anyhow::Result<RetrainSpec> {
-    let per_epoch = (set.learnt_count() / cut.batch.max(1)).max(1);
-    let steps = match args.epochs {
-        Some(epochs) if epochs > 0.0 && epochs <= 1e6 => {
-            (epochs * per_epoch as f64).ceil() as usize
-        }
-        Some(epochs) => {
-            return Err(Usage::new(format!(
-                "--epochs {epochs}: more than 0 and at most a million are legal"
-            ))
-            .into());
-        }
-        None => args.steps,
-    };
-    let target = args
-        .bits
-        .map(RateTarget::BitsPerWeight)
-        .or(args.size.map(RateTarget::Bytes));
-    Ok(RetrainSpec {
-        target,
-        loss: args.loss.into(),
-        distance: args.distance.into(),
-        temperature: args.temperature,
-        teacher: args.teacher.into(),
-        optimizer: args.optimizer.into(),
-        steps,
-        batch: cut.batch,
-        level_rate: cut.rate,
-        basis_rate: args.basis_rate.unwrap_or(cut.rate),
-        side_rate: args.side_rate,
-        step_rate: args.step_rate,
-        lambda: args.lambda,
-        check_every: args.check_every.unwrap_or(steps.div_ceil(10)).max(1),
-        patience: args.patience,
-        checkpoint_every: per_epoch.min(args.check_every.unwrap_or(steps.div_ceil(10)).max(1)),
-        augment: Augment {
-            flip: !args.no_flip,
-            shift: args.shift,
-            patch: cut.patch,
-            channels_last: cut.channels_last,
-        },
-        seed,
-    })
 }

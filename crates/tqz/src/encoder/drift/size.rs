@@ -48,6 +48,7 @@ impl Sizes {
         let aside = (0..).map(|n: i32| ASIDE * f64::from((n + 1) / 2) * f64::from(1 - 2 * (n % 2)));
         let next = aside.map(|aside| line + aside).find(|&step| !known(step));
         next.map(f64::exp2)
+            .filter(|step| step.is_normal() && *step > 0.0)
     }
 
     /// log2 of the step at which the line gives this size: weighted least squares, its slope drawn to the usual one.
@@ -76,47 +77,63 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
 
-    /// Runs until a size is near enough: how many were needed.
-    fn runs(limit: u64, size: impl Fn(f64) -> f64) -> usize {
-        let mut sizes = Sizes::new(limit, 1000);
+    const LIMIT: u64 = 4000;
+    /// So many that a file of the limit's size shrinks by .7 of it an octave, as files do.
+    const WEIGHTS: u64 = 40_000;
+
+    /// Runs until a size is near enough: how many were needed, of at most twenty.
+    fn runs(mut size: impl FnMut(f64) -> f64) -> usize {
+        let mut sizes = Sizes::new(LIMIT, WEIGHTS);
         let mut step = 1.0;
-        let mut runs = 1;
-        while let Some(next) = sizes.next(step, size(step) as usize) {
-            step = next;
-            runs += 1;
-            assert!(runs < 20, "never near");
+        for run in 1..20 {
+            match sizes.next(step, size(step.log2()) as usize) {
+                Some(next) => step = next,
+                None => return run,
+            }
         }
-        runs
+        20
     }
 
     #[test]
-    fn a_size_off_by_a_sixth_is_met_in_four_runs_whatever_the_slope() {
-        for bytes_per_octave in [60.0, 125.0, 240.0] {
-            for start in [3300.0, 4700.0] {
-                let runs = runs(4000, |step: f64| start - bytes_per_octave * step.log2());
+    fn a_size_off_by_an_eighth_is_met_in_four_runs_whatever_the_slope() {
+        for bytes_per_octave in [1700.0, 2800.0, 4500.0] {
+            for start in [3500.0, 4500.0] {
+                let runs = runs(|octaves| start - bytes_per_octave * octaves);
                 assert!(runs <= 4, "{bytes_per_octave}, {start}: {runs} runs");
             }
         }
     }
 
+    /// Sizes that are off by 1.5 % at random; secants between two runs met three of four.
     #[test]
-    fn a_size_that_jumps_about_is_met() {
-        let jump = |step: f64| 60.0 * (step.log2() * 1000.0).sin();
-        let runs = runs(4000, |step: f64| 3400.0 - 125.0 * step.log2() + jump(step));
-        assert!(runs <= 8, "{runs}");
+    fn sizes_that_jump_about_are_met_in_eight_runs_mostly() {
+        let met = |seed: &u64| {
+            let mut rng = Pcg64::seed_from_u64(*seed);
+            let (start, slope) = (
+                LIMIT as f64 * rng.random_range(0.9..1.1),
+                rng.random_range(1900.0..4200.0),
+            );
+            // The sum of twelve numbers from 0 to 1, less 6, has a deviation of 1.
+            let mut noise = || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+            runs(|octaves| start - slope * octaves + 0.015 * LIMIT as f64 * noise()) <= 8
+        };
+        let met = (0..400).filter(met).count();
+        assert!(met >= 312, "{met} of 400");
     }
 
-    /// A run between two others that comes out farther off than both: the same two would lead to the same step again.
+    /// The line leads to within [`SAME`] of the second step again.
     #[test]
     fn no_step_is_tried_twice() {
-        let mut sizes = Sizes::new(4000, 1000);
+        let mut sizes = Sizes::new(LIMIT, WEIGHTS);
         let mut steps = vec![1.0];
-        for size in [4171, 4041, 3952, 3941, 3942, 3943] {
+        for size in [3930, 3940, 4060] {
             let last = steps[steps.len() - 1];
             steps.extend(sizes.next(last, size));
         }
-        assert_eq!(steps.len(), 7);
+        assert_eq!(steps.len(), 4);
         steps.sort_by(f64::total_cmp);
         let apart = |pair: &[f64]| (pair[1] / pair[0]).log2() > SAME;
         assert!(steps.windows(2).all(apart), "{steps:?}");
@@ -124,11 +141,12 @@ mod tests {
 
     #[test]
     fn a_size_that_does_not_change_ends_nothing_and_panics_not() {
-        let mut sizes = Sizes::new(4000, 1000);
+        let mut sizes = Sizes::new(LIMIT, WEIGHTS);
         let first = sizes.next(1.0, 5000);
         assert!(first.is_some_and(|step| step > 1.0));
         let second = sizes.next(first.unwrap_or(1.0), 5000);
         assert!(second > first);
         assert!(sizes.next(1.0, 5000).is_some_and(f64::is_finite));
+        assert_eq!(Sizes::new(0, WEIGHTS).next(1.0, 5000), None);
     }
 }
