@@ -5,6 +5,8 @@ mod follow;
 mod images;
 mod names;
 mod start;
+#[cfg(test)]
+mod testing;
 mod told;
 
 use std::path::{Path, PathBuf};

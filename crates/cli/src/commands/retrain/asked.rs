@@ -104,23 +104,15 @@ pub(super) fn spec(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::commands::retrain::testing::args;
     use ndarray::{ArrayD, IxDyn};
     use tqz::Target;
     use tqz_engine::EngineDevice;
 
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
     /// Images of a step, and rates of levels and bases, on the demo's network and 16 images with this target.
     fn step(more: &str, target: &Target) -> (usize, f32, f32) {
         let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo.onnx");
-        let line = ["retrain", model, "--data", "card.toml", "--bits", "1"];
-        let line = line.into_iter().chain(more.split_whitespace());
-        let args = Line::try_parse_from(line).expect("legal").args;
+        let args = args((model, "card.toml"), &format!("--bits 1 {more}"));
         let source = Source::read(model.as_ref(), &EngineDevice::cpu()).expect("readable");
         let mut set = TrainingSet::new();
         let images = ArrayD::zeros(IxDyn(&[16, 3, 32, 32]));

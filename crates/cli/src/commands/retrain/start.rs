@@ -113,13 +113,7 @@ fn held(bytes: &[u8], source: &Source) -> anyhow::Result<Source> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
+    use crate::commands::retrain::testing::args;
 
     fn assets(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -130,9 +124,7 @@ mod tests {
     fn name(model: &Path, more: &str, seed: u64) -> PathBuf {
         let card = assets("demo-calib.toml");
         let (model, card) = (model.display().to_string(), card.display().to_string());
-        let line = ["retrain", &model, "--data", &card];
-        let line = line.into_iter().chain(more.split_whitespace());
-        let args = Line::try_parse_from(line).expect("legal").args;
+        let args = args((&model, &card), more);
         let kept = kept_start(&args, Path::new("a/m.checkpoint"), seed);
         kept.expect("named").expect("made")
     }
