@@ -74,6 +74,7 @@ pub(super) fn spec(
         .bits
         .map(RateTarget::BitsPerWeight)
         .or(args.size.map(RateTarget::Bytes));
+    let check_every = args.check_every.unwrap_or(steps.div_ceil(10)).max(1);
     Ok(RetrainSpec {
         target,
         loss: args.loss.into(),
@@ -88,9 +89,9 @@ pub(super) fn spec(
         side_rate: args.side_rate,
         step_rate: args.step_rate,
         lambda: args.lambda,
-        check_every: args.check_every.unwrap_or(steps.div_ceil(10)).max(1),
+        check_every,
         patience: args.patience,
-        checkpoint_every: per_epoch.min(args.check_every.unwrap_or(steps.div_ceil(10)).max(1)),
+        checkpoint_every: per_epoch.min(check_every),
         augment: Augment {
             flip: !args.no_flip,
             shift: args.shift,
@@ -104,16 +105,17 @@ pub(super) fn spec(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::retrain::testing::args;
+    use crate::commands::retrain::testing::{args, assets};
     use ndarray::{ArrayD, IxDyn};
     use tqz::Target;
     use tqz_engine::EngineDevice;
 
     /// Images of a step, and rates of levels and bases, on the demo's network and 16 images with this target.
     fn step(more: &str, target: &Target) -> (usize, f32, f32) {
-        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo.onnx");
-        let args = args((model, "card.toml"), &format!("--bits 1 {more}"));
-        let source = Source::read(model.as_ref(), &EngineDevice::cpu()).expect("readable");
+        let model = assets("demo.onnx");
+        let shown = model.display().to_string();
+        let args = args((&shown, "card.toml"), &format!("--bits 1 {more}"));
+        let source = Source::read(&model, &EngineDevice::cpu()).expect("readable");
         let mut set = TrainingSet::new();
         let images = ArrayD::zeros(IxDyn(&[16, 3, 32, 32]));
         set.add(&images, vec![target.clone(); 16]);

@@ -113,13 +113,7 @@ fn held(bytes: &[u8], source: &Source) -> anyhow::Result<Source> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::retrain::testing::args;
-
-    fn assets(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../assets")
-            .join(name)
-    }
+    use crate::commands::retrain::testing::{args, assets};
 
     fn name(model: &Path, more: &str, seed: u64) -> PathBuf {
         let card = assets("demo-calib.toml");

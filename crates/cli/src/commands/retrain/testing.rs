@@ -1,4 +1,6 @@
-//! Command lines of tests.
+//! Command lines of tests, and the files they name.
+
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -15,4 +17,11 @@ pub(super) fn args((model, card): (&str, &str), more: &str) -> Args {
     let line = ["retrain", model, "--data", card];
     let line = line.into_iter().chain(more.split_whitespace());
     Line::try_parse_from(line).expect("legal").args
+}
+
+/// A file of the demo's.
+pub(super) fn assets(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../assets")
+        .join(name)
 }

@@ -84,9 +84,9 @@ mod tests {
     /// So many that a file of the limit's size shrinks by .7 of it an octave, as files do.
     const WEIGHTS: u64 = 40_000;
 
-    /// Runs until a size is near enough: how many were needed, of at most twenty.
-    fn runs(mut size: impl FnMut(f64) -> f64) -> usize {
-        let mut sizes = Sizes::new(LIMIT, WEIGHTS);
+    /// Runs until a size is near enough, of a network of so many weights: how many were needed, of at most twenty.
+    fn runs(weights: u64, mut size: impl FnMut(f64) -> f64) -> usize {
+        let mut sizes = Sizes::new(LIMIT, weights);
         let mut step = 1.0;
         for run in 1..20 {
             match sizes.next(step, size(step.log2()) as usize) {
@@ -98,13 +98,27 @@ mod tests {
     }
 
     #[test]
-    fn a_size_off_by_an_eighth_is_met_in_four_runs_whatever_the_slope() {
-        for bytes_per_octave in [1700.0, 2800.0, 4500.0] {
-            for start in [3500.0, 4500.0] {
-                let runs = runs(|octaves| start - bytes_per_octave * octaves);
+    fn a_size_off_by_a_sixth_is_met_in_four_runs_whatever_the_slope() {
+        let slopes = [
+            (1000, [60.0, 125.0, 240.0]),
+            (WEIGHTS, [1700.0, 2800.0, 4500.0]),
+        ];
+        for (weights, slopes) in slopes {
+            for (bytes_per_octave, start) in slopes
+                .map(|slope| [(slope, 3300.0), (slope, 4700.0)])
+                .concat()
+            {
+                let runs = runs(weights, |octaves| start - bytes_per_octave * octaves);
                 assert!(runs <= 4, "{bytes_per_octave}, {start}: {runs} runs");
             }
         }
+    }
+
+    #[test]
+    fn a_size_that_jumps_about_is_met() {
+        let jump = |octaves: f64| 60.0 * (octaves * 1000.0).sin();
+        let runs = runs(1000, |octaves| 3400.0 - 125.0 * octaves + jump(octaves));
+        assert!(runs <= 8, "{runs}");
     }
 
     /// Sizes that are off by 1.5 % at random; secants between two runs met three of four.
@@ -118,25 +132,33 @@ mod tests {
             );
             // The sum of twelve numbers from 0 to 1, less 6, has a deviation of 1.
             let mut noise = || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
-            runs(|octaves| start - slope * octaves + 0.015 * LIMIT as f64 * noise()) <= 8
+            runs(WEIGHTS, |octaves| {
+                start - slope * octaves + 0.015 * LIMIT as f64 * noise()
+            }) <= 8
         };
         let met = (0..400).filter(met).count();
         assert!(met >= 312, "{met} of 400");
     }
 
-    /// The line leads to within [`SAME`] of the second step again.
+    /// Of the three sizes the line leads to within [`SAME`] of the second step again.
     #[test]
     fn no_step_is_tried_twice() {
-        let mut sizes = Sizes::new(LIMIT, WEIGHTS);
-        let mut steps = vec![1.0];
-        for size in [3930, 3940, 4060] {
-            let last = steps[steps.len() - 1];
-            steps.extend(sizes.next(last, size));
+        let runs: [(u64, &[usize]); 2] = [
+            (1000, &[4171, 4041, 3952, 3941, 3942, 3943]),
+            (WEIGHTS, &[3930, 3940, 4060]),
+        ];
+        for (weights, seen) in runs {
+            let mut sizes = Sizes::new(LIMIT, weights);
+            let mut steps = vec![1.0];
+            for &size in seen {
+                let last = steps[steps.len() - 1];
+                steps.extend(sizes.next(last, size));
+            }
+            assert_eq!(steps.len(), seen.len() + 1);
+            steps.sort_by(f64::total_cmp);
+            let apart = |pair: &[f64]| (pair[1] / pair[0]).log2() > SAME;
+            assert!(steps.windows(2).all(apart), "{steps:?}");
         }
-        assert_eq!(steps.len(), 4);
-        steps.sort_by(f64::total_cmp);
-        let apart = |pair: &[f64]| (pair[1] / pair[0]).log2() > SAME;
-        assert!(steps.windows(2).all(apart), "{steps:?}");
     }
 
     #[test]
